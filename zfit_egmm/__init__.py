@@ -1,0 +1,39 @@
+"""Learned densities p(x | theta) as native zfit PDFs.
+
+The names below are loaded on first use, so that ``import zfit_egmm`` is quick and needs neither
+TensorFlow nor zfit. The zfit PDF lives in :mod:`zfit_egmm.pdf`.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from zfit_egmm.density.density import Density
+    from zfit_egmm.events.sample import EventSample
+    from zfit_egmm.observables import Observable
+    from zfit_egmm.training.config import TrainingConfig
+    from zfit_egmm.training.train import train
+
+__version__ = "0.1.0"
+
+_HOME = {
+    "Density": "zfit_egmm.density.density",
+    "EventSample": "zfit_egmm.events.sample",
+    "Observable": "zfit_egmm.observables",
+    "TrainingConfig": "zfit_egmm.training.config",
+    "train": "zfit_egmm.training.train",
+}
+
+__all__ = ["Density", "EventSample", "Observable", "TrainingConfig", "__version__", "train"]
+
+
+def __getattr__(name: str) -> Any:
+    if name in _HOME:
+        return getattr(importlib.import_module(_HOME[name]), name)
+    raise AttributeError(f"module 'zfit_egmm' has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

@@ -1,0 +1,1 @@
+"""The density p(x | theta): mixtures, conditioners, their product, and physical coordinates."""

@@ -1,0 +1,167 @@
+"""Product of conditional factors, p(u | theta) = prod_i p_i(u_i | u_<i, theta), on the latent axes."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import tensorflow as tf
+
+from zfit_egmm.density import categorical, mixture
+from zfit_egmm.density.conditioners import (
+    INPUT_LIMIT,
+    MixtureConditioner,
+    Network,
+    PaperNetwork,
+    SmoothLayers,
+    Weights,
+    categorical_conditioner,
+    mixture_conditioner,
+)
+from zfit_egmm.observables import LATENT_LIMIT, Observable
+
+MAX_ONE_HOT = 32
+
+
+@dataclass(frozen=True)
+class MixtureFactor:
+    """Conditional density of a continuous observable on ``[-5, 5]``."""
+
+    conditioner: MixtureConditioner
+
+    def log_density(self, weights: Weights, theta: tf.Tensor, features: tf.Tensor, u: tf.Tensor) -> tf.Tensor:
+        """Log density of each event's coordinate, float64, shape ``(n_events,)``."""
+        return mixture.log_density(u, self.conditioner(weights, theta, features), -LATENT_LIMIT, LATENT_LIMIT)
+
+    def sample(self, weights: Weights, theta: tf.Tensor, features: tf.Tensor, uniform: tf.Tensor) -> tf.Tensor:
+        """Coordinate of each event, from uniform numbers of shape ``(n_events,)``."""
+        return mixture.sample(uniform, self.conditioner(weights, theta, features), -LATENT_LIMIT, LATENT_LIMIT)
+
+
+@dataclass(frozen=True)
+class CategoricalFactor:
+    """Conditional probability of a discrete observable, counted from zero."""
+
+    conditioner: SmoothLayers
+
+    def log_density(self, weights: Weights, theta: tf.Tensor, features: tf.Tensor, u: tf.Tensor) -> tf.Tensor:
+        """Log probability of each event's category, float64, shape ``(n_events,)``."""
+        return categorical.log_density(tf.cast(u, tf.int32), self.conditioner(weights, theta, features), u.dtype)
+
+    def sample(self, weights: Weights, theta: tf.Tensor, features: tf.Tensor, uniform: tf.Tensor) -> tf.Tensor:
+        """Category of each event as a float64, from uniform numbers of shape ``(n_events,)``."""
+        return tf.cast(categorical.sample(uniform, self.conditioner(weights, theta, features)), tf.float64)
+
+
+Factor = MixtureFactor | CategoricalFactor
+
+
+@dataclass(frozen=True)
+class Autoregressive:
+    """The conditional factors of all observables, and the features they see of each other.
+
+    Latent coordinates have shape ``(n_events, n_observables)``, float64: ``[-5, 5]`` for continuous
+    observables, the category number for discrete ones.
+    """
+
+    observables: tuple[Observable, ...]
+    network: Network
+    n_theta: int
+    latent_ranges: tuple[tuple[float, float], ...]
+
+    @property
+    def factors(self) -> tuple[Factor, ...]:
+        """One factor per observable."""
+        result: list[Factor] = []
+        n_features = 0
+        for observable, latent_range in zip(self.observables, self.latent_ranges, strict=True):
+            if observable.is_discrete:
+                layers = categorical_conditioner(self.network, self.n_theta, n_features, observable.n_categories)
+                result.append(CategoricalFactor(layers))
+            else:
+                result.append(MixtureFactor(mixture_conditioner(self.network, self.n_theta, n_features, latent_range)))
+            n_features += self._n_features(observable)
+        return tuple(result)
+
+    def _is_one_hot(self, observable: Observable) -> bool:
+        is_paper = isinstance(self.network, PaperNetwork)
+        return observable.is_discrete and not is_paper and observable.n_categories <= MAX_ONE_HOT
+
+    def _n_features(self, observable: Observable) -> int:
+        return observable.n_categories if self._is_one_hot(observable) else 1
+
+    def features(self, number: int, u: tf.Tensor) -> tf.Tensor:
+        """What later factors see of one observable.
+
+        Args:
+            number: Its position.
+            u: Its latent coordinates, shape ``(n_events,)``.
+
+        Returns:
+            Shape ``(n_events, k)``, in the type of ``u``: the coordinate scaled to ``[-2, 2]``, or one column
+            per category.
+        """
+        observable = self.observables[number]
+        if self._is_one_hot(observable):
+            return tf.one_hot(tf.cast(u, tf.int32), observable.n_categories, dtype=u.dtype)
+        if observable.is_discrete:
+            middle = max((observable.n_categories - 1) / 2, 0.5)
+            scaled = (u - middle) / middle
+        else:
+            scaled = u / LATENT_LIMIT
+        return (INPUT_LIMIT * scaled)[:, tf.newaxis]
+
+    def initial_weights(self, rng: np.random.Generator) -> list[dict[str, np.ndarray]]:
+        """Initial weights of every factor."""
+        return [factor.conditioner.initial_weights(rng) for factor in self.factors]
+
+    def log_densities(
+        self, weights: Sequence[Weights], theta: tf.Tensor, u: tf.Tensor, *, only: Sequence[int] | None = None
+    ) -> list[tf.Tensor]:
+        """Log density of each factor.
+
+        Args:
+            weights: Weights of every factor; their type is that of the networks' computation.
+            theta: Scaled parameters, shape ``(n_events or 1, n_theta)``.
+            u: Latent coordinates, float64 (float32 in training), shape ``(n_events, n_observables)``.
+            only: Positions of the factors wanted. Default: all.
+
+        Returns:
+            One tensor of shape ``(n_events,)`` per wanted factor, in the type of ``u``, nats.
+
+        Source:
+            Eq. 7 of Menary and Price, "Learning to discover".
+        """
+        wanted = range(len(self.observables)) if only is None else only
+        columns = [self.features(number, u[:, number]) for number in range(max(wanted, default=0))]
+        factors = self.factors
+        return [
+            factors[number].log_density(weights[number], theta, _joined(columns[:number], u), u[:, number])
+            for number in wanted
+        ]
+
+    def sample(self, weights: Sequence[Weights], theta: tf.Tensor, uniform: tf.Tensor) -> tf.Tensor:
+        """Latent coordinates from uniform numbers.
+
+        Args:
+            weights: Weights of every factor.
+            theta: Scaled parameters, shape ``(n_events or 1, n_theta)``.
+            uniform: Uniform in [0, 1), float64, shape ``(n_events, n_observables)``.
+
+        Returns:
+            Float64, shape ``(n_events, n_observables)``.
+        """
+        columns: list[tf.Tensor] = []
+        drawn: list[tf.Tensor] = []
+        for number, factor in enumerate(self.factors):
+            u = factor.sample(weights[number], theta, _joined(columns, uniform), uniform[:, number])
+            drawn.append(u)
+            columns.append(self.features(number, u))
+        return tf.stack(drawn, axis=-1)
+
+
+def _joined(columns: Sequence[tf.Tensor], like: tf.Tensor) -> tf.Tensor:
+    if not columns:
+        return tf.zeros((tf.shape(like)[0], 0), like.dtype)
+    return tf.concat(list(columns), axis=-1)

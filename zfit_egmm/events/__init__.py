@@ -1,0 +1,1 @@
+"""Events: columns of observables with weights and parameters, from arrays or ROOT files."""

@@ -1,0 +1,135 @@
+"""Saved densities: one file with weights and a manifest, no pickle, refused when corrupted."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import platform
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from zfit_egmm import archive
+from zfit_egmm.archive import ModelFileError
+from zfit_egmm.density.conditioners import NETWORKS, network_kind
+from zfit_egmm.density.density import Density
+from zfit_egmm.density.theta import ThetaScaling
+from zfit_egmm.observables import Observable
+from zfit_egmm.projection import Projection
+
+FORMAT_VERSION = 1
+PACKAGES = ("zfit_egmm", "tensorflow", "tensorflow-probability", "numpy")
+
+
+def save(density: Density, path: str | Path, *, overwrite: bool = False) -> Path:
+    """Save a density to one file.
+
+    Args:
+        density: The density.
+        path: File to write, by convention with the suffix ``.egmm``.
+        overwrite: Whether an existing file may be replaced.
+
+    Returns:
+        The path.
+
+    Raises:
+        FileExistsError: If the file exists and ``overwrite`` is not set.
+        OSError: If the place cannot be written to.
+    """
+    arrays: dict[str, np.ndarray] = {}
+    for number, projection in enumerate(density.projections):
+        if projection is not None:
+            for name in ("knots_x", "knots_u", "slopes"):
+                arrays[f"projection_{number}_{name}"] = getattr(projection, name)
+    for number, factor in enumerate(density.weights):
+        for name, value in factor.items():
+            arrays[f"factor_{number}_{name}"] = value
+    return archive.write(path, describe(density), arrays, kind="model", version=FORMAT_VERSION, overwrite=overwrite)
+
+
+def describe(density: Density) -> dict[str, Any]:
+    """The manifest of a density: everything about it except its numbers, as plain data."""
+    network = density.autoregressive.network
+    return {
+        "observables": [asdict(observable) for observable in density.observables],
+        "theta_names": list(density.theta_names),
+        "theta_range": [list(pair) for pair in density.theta_range],
+        "theta_core": [list(pair) for pair in density.scaling.core],
+        "theta_with_core": density.scaling.with_core,
+        "network": {"kind": network_kind(network), **asdict(network)},
+        "projections": [None if projection is None else projection.kind for projection in density.projections],
+        "latent_ranges": [list(pair) for pair in density.autoregressive.latent_ranges],
+        "n_weights": density.n_weights,
+        "training": density.training,
+        "versions": _versions(),
+    }
+
+
+def load(path: str | Path) -> Density:
+    """Load a density from a file written by :func:`save`.
+
+    Args:
+        path: The file.
+
+    Returns:
+        A density with the same log densities as the saved one.
+
+    Raises:
+        FileNotFoundError: If there is no such file.
+        ModelFileError: If the file is truncated, corrupted, foreign, or of a newer format.
+    """
+    manifest, arrays = archive.read(path, kind="model", version=FORMAT_VERSION)
+    try:
+        return _rebuild(manifest, arrays)
+    except (KeyError, TypeError, ValueError) as error:
+        raise ModelFileError(f"{path} does not describe a usable density: {type(error).__name__}: {error}") from error
+
+
+def _rebuild(manifest: dict[str, Any], arrays: dict[str, np.ndarray]) -> Density:
+    network = dict(manifest["network"])
+    density = Density(
+        [Observable(**entry) for entry in manifest["observables"]],
+        manifest["theta_names"],
+        ThetaScaling(_pairs(manifest["theta_range"]), _pairs(manifest["theta_core"]), manifest["theta_with_core"]),
+        network=NETWORKS[network.pop("kind")](**network),
+        projections=[
+            None if kind is None else Projection(kind, *(arrays[f"projection_{n}_{a}"] for a in ("knots_x", "knots_u", "slopes")))
+            for n, kind in enumerate(manifest["projections"])
+        ],
+        latent_ranges=_pairs(manifest["latent_ranges"]),
+        weights=[
+            _named(arrays, f"factor_{number}_") for number in range(len(manifest["observables"]))
+        ],
+        training=manifest["training"],
+    )
+    _check_weights(density)
+    return density
+
+
+def _pairs(values: list[list[float]]) -> tuple[tuple[float, float], ...]:
+    return tuple((float(low), float(high)) for low, high in values)
+
+
+def _named(arrays: dict[str, np.ndarray], prefix: str) -> dict[str, np.ndarray]:
+    return {name.removeprefix(prefix): array for name, array in arrays.items() if name.startswith(prefix)}
+
+
+def _check_weights(density: Density) -> None:
+    """Compare names and shapes of the weights with what the network needs."""
+    expected = density.autoregressive.initial_weights(np.random.default_rng(0))
+    for observable, wanted, found in zip(density.observables, expected, density.weights, strict=True):
+        if {n: a.shape for n, a in wanted.items()} != {n: a.shape for n, a in found.items()}:
+            raise ValueError(f"the weights of observable {observable.name!r} do not fit its network")
+        if not all(np.isfinite(array).all() for array in found.values()):
+            raise ValueError(f"the weights of observable {observable.name!r} are not finite")
+
+
+def _versions() -> dict[str, str]:
+    versions = {"python": platform.python_version()}
+    for package in PACKAGES:
+        try:
+            versions[package] = importlib.metadata.version(package)
+        except importlib.metadata.PackageNotFoundError:
+            versions[package] = "not installed"
+    return versions

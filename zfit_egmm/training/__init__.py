@@ -1,0 +1,1 @@
+"""Training: from an EventSample to a Density."""

@@ -1,0 +1,200 @@
+"""The training loop: epochs, learning rates, early stopping per factor, checkpoints."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from zfit_egmm.training.checkpoint import Checkpoint
+from zfit_egmm.training.config import Settings, TrainingConfig
+from zfit_egmm.training.prepare import Prepared
+from zfit_egmm.training.progress import TrainingProgress
+from zfit_egmm.training.record import History
+from zfit_egmm.training.steps import Optimiser
+
+WARM_UP = 0.03
+FINAL_RATE = 1e-3
+RATE_FACTOR = 0.5
+SMALLEST_RATE = 1e-3
+CHECKPOINT_INTERVAL = 15.0
+SHOW_EVERY = 10
+
+
+@dataclass
+class FactorState:
+    """How the training of one factor stands."""
+
+    best_loss: float = math.inf
+    best_epoch: int = 0
+    best_training: float = math.inf
+    rate_scale: float = 1.0
+    stalled: int = 0
+    stopped: str = ""
+    weights: dict[str, np.ndarray] = field(default_factory=dict)
+
+
+class Loop:
+    """Runs epochs until every factor has stopped, or the epochs or the time are used up.
+
+    Args:
+        prepared: The events.
+        config: What the user asked for.
+        settings: The same with every choice made.
+        optimiser: Weights and optimiser state.
+        history: Filled epoch by epoch.
+        checkpoint: Where to save the state from time to time, if anywhere.
+    """
+
+    def __init__(
+        self,
+        prepared: Prepared,
+        config: TrainingConfig,
+        settings: Settings,
+        optimiser: Optimiser,
+        history: History,
+        checkpoint: Checkpoint | None,
+    ) -> None:
+        self.prepared, self.config, self.settings = prepared, config, settings
+        self.optimiser, self.history, self.checkpoint = optimiser, history, checkpoint
+        self.factors = [FactorState(weights=optimiser.averaged(n)) for n in range(len(history.observables))]
+        self.steps_per_epoch = len(prepared.training) // settings.batch_size
+        self.earlier_seconds = 0.0
+        self._start = time.monotonic()
+        self._last_save = self._start
+        self._sums = np.zeros(len(self.factors))
+        if checkpoint is not None:
+            checkpoint.restore(self)
+
+    @property
+    def seconds(self) -> float:
+        """Wall time of this and earlier, interrupted runs."""
+        return self.earlier_seconds + time.monotonic() - self._start
+
+    @property
+    def steps(self) -> int:
+        """Steps done so far."""
+        return int(self.optimiser.step.numpy())
+
+    @property
+    def fraction(self) -> float:
+        """Part of the schedule that is done."""
+        done = self.steps / (self.steps_per_epoch * self.settings.epochs)
+        return min(1.0, max(done, self.seconds / self.config.time_budget if self.config.time_budget else 0.0))
+
+    @property
+    def active(self) -> tuple[int, ...]:
+        """Positions of the factors that still train."""
+        return tuple(number for number, factor in enumerate(self.factors) if not factor.stopped)
+
+    def run(self, progress: TrainingProgress) -> None:
+        """Train to the end.
+
+        Raises:
+            FloatingPointError: If a loss is not finite.
+            KeyboardInterrupt: After the state was saved, if there is a checkpoint.
+        """
+        try:
+            while self.active and len(self.history.rows) < self.settings.epochs and not self._is_out_of_time():
+                self._epoch(progress)
+        except KeyboardInterrupt:
+            if self.checkpoint is not None:
+                self.checkpoint.save(self)
+                progress.note(f"interrupted; saved to {self.checkpoint.path}. The same call continues from there.")
+            raise
+        for number in self.active:
+            self.factors[number].stopped = "time" if self._is_out_of_time() else "epochs"
+
+    def _is_out_of_time(self) -> bool:
+        return self.config.time_budget is not None and self.seconds >= self.config.time_budget
+
+    def _epoch(self, progress: TrainingProgress) -> None:
+        epoch = len(self.history.rows)
+        order = np.random.default_rng([self.config.seed, 1, epoch]).permutation(len(self.prepared.training))
+        first = self.steps - epoch * self.steps_per_epoch
+        active = self.active
+        data, size = self.prepared.training, self.settings.batch_size
+        last = self.history.rows[-1] if self.history.rows else None
+        done = first
+        for number in range(first, self.steps_per_epoch):
+            if self._is_out_of_time():
+                break
+            rows = order[number * size : (number + 1) * size]
+            rates = np.array([self._rate(factor) for factor in self.factors], np.float32)
+            losses = self.optimiser.train_step(active, rates, data.u[rows], data.theta[rows], data.weights[rows])
+            self._check_finite(losses, active, epoch, rates)
+            self._sums[list(active)] += losses
+            done = number + 1
+            if number % SHOW_EVERY == 0:
+                shown = self._sums.sum() / done
+                progress.update(
+                    self.fraction,
+                    epoch=epoch + 1,
+                    training=float(shown),
+                    validation=sum(last["validation"]) if last else None,
+                )
+            if self.checkpoint is not None and time.monotonic() - self._last_save > CHECKPOINT_INTERVAL:
+                self._save()
+        if done:
+            self._finish_epoch(self._sums / done, active)
+
+    def _rate(self, factor: FactorState) -> float:
+        if self.config.schedule == "plateau":
+            return self.settings.learning_rate * factor.rate_scale
+        fraction = self.fraction
+        warm = min(1.0, (fraction + 1e-6) / WARM_UP)
+        cosine = 0.5 * (1 + math.cos(math.pi * max(0.0, fraction - WARM_UP) / (1 - WARM_UP)))
+        return self.settings.learning_rate * warm * (FINAL_RATE + (1 - FINAL_RATE) * cosine)
+
+    def _finish_epoch(self, training: np.ndarray, active: tuple[int, ...]) -> None:
+        self._sums = np.zeros(len(self.factors))
+        previous = self.history.rows[-1] if self.history.rows else None
+        if previous is not None:
+            # A factor that has stopped keeps its last training loss.
+            training = np.where(np.isin(np.arange(len(training)), active), training, previous["training"])
+        held = self.prepared.validation
+        validation = training if held is None else self.optimiser.losses(held.u, held.theta, held.weights)
+        self._check_finite(validation, range(len(validation)), len(self.history.rows), np.zeros(len(validation)))
+        self.history.add(self.seconds, self._rate(self.factors[active[0]]), training, validation)
+        for number in active:
+            self._judge(number, float(validation[number]), float(training[number]))
+        if self.checkpoint is not None and time.monotonic() - self._last_save > 1.0:
+            self._save()
+
+    def _judge(self, number: int, validation: float, training: float) -> None:
+        """Keep the best weights of a factor; lower its learning rate or stop it when it stalls."""
+        factor, config = self.factors[number], self.config
+        epoch = len(self.history.rows)
+        if validation < factor.best_loss - config.min_delta:
+            factor.best_loss, factor.best_epoch = validation, epoch
+            factor.weights = self.optimiser.averaged(number)
+        if training < factor.best_training - config.min_delta:
+            factor.best_training, factor.stalled = training, 0
+        else:
+            factor.stalled += 1
+        if config.schedule == "plateau" and factor.stalled >= config.rate_patience:
+            factor.rate_scale = max(SMALLEST_RATE, RATE_FACTOR * factor.rate_scale)
+            factor.stalled = 0
+        if epoch - factor.best_epoch >= self.settings.stop_patience:
+            factor.stopped = "patience"
+
+    def _save(self) -> None:
+        assert self.checkpoint is not None
+        self.checkpoint.save(self)
+        self._last_save = time.monotonic()
+
+    def _check_finite(self, losses: np.ndarray, numbers: Sequence[int], epoch: int, rates: np.ndarray) -> None:
+        if np.isfinite(losses).all():
+            return
+        names = [self.history.observables[number] for number in numbers]
+        bad = [name for name, loss in zip(names, losses, strict=True) if not np.isfinite(loss)]
+        weights = self.prepared.training.weights
+        raise FloatingPointError(
+            f"the loss of {', '.join(bad)} is not finite in epoch {epoch + 1} (learning rate {rates.max():.2g}, "
+            f"largest event weight {np.abs(weights).max():.3g} times the mean). Usual reasons: a learning rate that "
+            "is too high, or single events with huge weights; lower learning_rate, or cut or clip these events"
+        )
+

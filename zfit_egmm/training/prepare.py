@@ -1,0 +1,125 @@
+"""From an EventSample to the arrays that the optimiser reads: checks, split, projection, scaling."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import tensorflow as tf
+
+from zfit_egmm.density.conditioners import PaperNetwork
+from zfit_egmm.density.density import project
+from zfit_egmm.density.theta import ThetaScaling
+from zfit_egmm.events.sample import EventSample
+from zfit_egmm.observables import LATENT_LIMIT
+from zfit_egmm.projection import Projection, build_projection
+from zfit_egmm.training.config import TrainingConfig
+
+FEWEST_EVENTS = 100
+FEWEST_PER_COLUMN = 25
+CHUNK = 200_000
+
+
+@dataclass(frozen=True)
+class Batchable:
+    """Events as the optimiser wants them.
+
+    Args:
+        u: Latent coordinates, float32, shape ``(n_events, n_observables)``.
+        theta: Network inputs, float32, shape ``(n_events, n_inputs)``.
+        weights: Event weights with mean one, float32, shape ``(n_events,)``.
+    """
+
+    u: np.ndarray
+    theta: np.ndarray
+    weights: np.ndarray
+
+    def __len__(self) -> int:
+        return len(self.u)
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """Training and validation events with the maps derived from the training events."""
+
+    training: Batchable
+    validation: Batchable | None
+    projections: tuple[Projection | None, ...]
+    scaling: ThetaScaling
+    latent_ranges: tuple[tuple[float, float], ...]
+    effective_events: float
+
+
+def check_sample(sample: EventSample) -> None:
+    """Check that a density can be learned from the sample at all.
+
+    Raises:
+        TypeError: If it is not an :class:`EventSample`.
+        ValueError: If there are too few events or a parameter takes a single value.
+    """
+    if not isinstance(sample, EventSample):
+        raise TypeError(
+            f"train needs an EventSample, got {type(sample).__name__}; build one with EventSample(observables, x) or "
+            "EventSample.from_root(path, tree, observables)"
+        )
+    for name, (low, high) in zip(sample.theta_names, sample.theta_range, strict=True):
+        if low == high:
+            raise ValueError(
+                f"theta {name!r} takes the single value {low:g} in all {sample.n_events} events, so the dependence on "
+                "it cannot be learned; add samples at other values, or leave it out of theta"
+            )
+    columns = len(sample.observables) + len(sample.theta_names)
+    needed = max(FEWEST_EVENTS, FEWEST_PER_COLUMN * columns)
+    if sample.effective_events < needed:
+        raise ValueError(
+            f"the sample has {sample.n_events} events with the statistical power of {sample.effective_events:.0f} "
+            f"unweighted ones; {len(sample.observables)} observables and {len(sample.theta_names)} parameters need at "
+            f"least {needed}. Add events, or drop observables"
+        )
+
+
+def prepare(sample: EventSample, config: TrainingConfig) -> Prepared:
+    """Split, project and scale the events."""
+    if config.validation_fraction > 0:
+        held = config.validation_fraction
+        training, validation = sample.split(1 - held, held, seed=config.seed)
+    else:
+        training, validation = sample, None
+    projections = tuple(
+        None
+        if observable.is_discrete
+        else build_projection(observable, training.column(observable.name), training.weights, kind=config.projection)
+        for observable in sample.observables
+    )
+    is_paper = isinstance(config.network, PaperNetwork)
+    scaling = ThetaScaling.from_values(sample.theta, with_core=not is_paper)
+    train_arrays = _batchable(training, projections, scaling)
+    return Prepared(
+        training=train_arrays,
+        validation=None if validation is None else _batchable(validation, projections, scaling),
+        projections=projections,
+        scaling=scaling,
+        latent_ranges=tuple(_latent_range(column) for column in train_arrays.u.T),
+        effective_events=training.effective_events,
+    )
+
+
+def _batchable(sample: EventSample, projections: Sequence[Projection | None], scaling: ThetaScaling) -> Batchable:
+    latent = []
+    inputs = []
+    for start in range(0, sample.n_events, CHUNK):
+        part = slice(start, start + CHUNK)
+        u, _ = project(sample.observables, projections, tf.constant(sample.x[part]))
+        latent.append(u.numpy().astype(np.float32))
+        inputs.append(scaling(tf.constant(sample.theta[part])).numpy().astype(np.float32))
+    weights = (sample.weights / sample.weights.mean()).astype(np.float32)
+    return Batchable(np.concatenate(latent), np.concatenate(inputs), weights)
+
+
+def _latent_range(column: np.ndarray) -> tuple[float, float]:
+    low, high = float(column.min()), float(column.max())
+    if high - low < 0.01 * LATENT_LIMIT:
+        # All events nearly at one place: leave the components room to be placed around it.
+        low, high = max(low - 0.5, -LATENT_LIMIT), min(high + 0.5, LATENT_LIMIT)
+    return low, high

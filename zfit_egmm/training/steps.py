@@ -1,0 +1,122 @@
+"""Optimisation steps: Adam on all factors at once, compiled, with a running average of the weights."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import tensorflow as tf
+
+from zfit_egmm.density.autoregressive import Autoregressive
+
+BETA_1, BETA_2, EPSILON = 0.9, 0.999, 1e-7
+AVERAGE_START = 10.0
+
+
+class Optimiser:
+    """Weights of all factors with the state of Adam and a running average of the weights.
+
+    Args:
+        autoregressive: The factors.
+        weights: Initial weights of every factor.
+        average_decay: Decay per step of the running average.
+
+    Source:
+        Kingma and Ba, "Adam: a method for stochastic optimization", algorithm 1.
+    """
+
+    PARTS = ("weights", "first", "second", "average")
+
+    def __init__(
+        self, autoregressive: Autoregressive, weights: Sequence[dict[str, np.ndarray]], average_decay: float
+    ) -> None:
+        self.autoregressive = autoregressive
+        self.average_decay = average_decay
+        self.step = tf.Variable(0.0, dtype=tf.float32, trainable=False)
+
+        def variables(scale: float) -> list[dict[str, tf.Variable]]:
+            return [{name: tf.Variable(scale * value) for name, value in factor.items()} for factor in weights]
+
+        self.weights, self.average = variables(1.0), variables(1.0)
+        self.first, self.second = variables(0.0), variables(0.0)
+        self._compiled: dict[tuple[int, ...], tf.types.experimental.GenericFunction] = {}
+        self._evaluate = tf.function(self._losses, reduce_retracing=True, autograph=False)
+
+    def train_step(
+        self, active: tuple[int, ...], rates: np.ndarray, u: np.ndarray, theta: np.ndarray, event_weights: np.ndarray
+    ) -> np.ndarray:
+        """One step on a batch.
+
+        Args:
+            active: Positions of the factors that still train.
+            rates: Learning rate of every factor, float32, shape ``(n_factors,)``.
+            u: Latent coordinates, float32, shape ``(batch_size, n_observables)``.
+            theta: Network inputs, float32, shape ``(batch_size, n_inputs)``.
+            event_weights: Float32, shape ``(batch_size,)``, mean one over the sample.
+
+        Returns:
+            Loss of each active factor before the step, nats per event.
+        """
+        if active not in self._compiled:
+            self._compiled[active] = tf.function(
+                lambda *batch: self._step(active, *batch), jit_compile=True, autograph=False
+            )
+        return self._compiled[active](rates, u, theta, event_weights).numpy()
+
+    def losses(self, u: np.ndarray, theta: np.ndarray, event_weights: np.ndarray, size: int = 16384) -> np.ndarray:
+        """Mean loss of every factor with the averaged weights, nats per event, shape ``(n_factors,)``."""
+        total = np.zeros(len(self.weights))
+        for start in range(0, len(u), size):
+            part = slice(start, start + size)
+            total += self._evaluate(u[part], theta[part], event_weights[part]).numpy()
+        return total / event_weights.sum(dtype=float)
+
+    def averaged(self, number: int) -> dict[str, np.ndarray]:
+        """Averaged weights of one factor."""
+        return {name: variable.numpy() for name, variable in self.average[number].items()}
+
+    def state(self) -> dict[str, np.ndarray]:
+        """Everything needed to go on later, as named arrays."""
+        arrays = {"step": self.step.numpy()}
+        for part in self.PARTS:
+            for number, factor in enumerate(getattr(self, part)):
+                arrays |= {f"{part}_{number}_{name}": variable.numpy() for name, variable in factor.items()}
+        return arrays
+
+    def restore(self, arrays: dict[str, np.ndarray]) -> None:
+        """Go on from a :meth:`state`."""
+        self.step.assign(arrays["step"])
+        for part in self.PARTS:
+            for number, factor in enumerate(getattr(self, part)):
+                for name, variable in factor.items():
+                    variable.assign(arrays[f"{part}_{number}_{name}"])
+
+    def _losses(self, u: tf.Tensor, theta: tf.Tensor, event_weights: tf.Tensor) -> tf.Tensor:
+        parts = self.autoregressive.log_densities(self.average, theta, u)
+        weights = tf.cast(event_weights, tf.float64)
+        return tf.stack([-tf.reduce_sum(weights * tf.cast(part, tf.float64)) for part in parts])
+
+    def _step(
+        self, active: tuple[int, ...], rates: tf.Tensor, u: tf.Tensor, theta: tf.Tensor, event_weights: tf.Tensor
+    ) -> tf.Tensor:
+        variables = [self.weights[number] for number in active]
+        with tf.GradientTape() as tape:
+            parts = self.autoregressive.log_densities(self.weights, theta, u, only=active)
+            losses = tf.stack([-tf.reduce_mean(event_weights * part) for part in parts])
+            total = tf.reduce_sum(losses)
+        gradients = tape.gradient(total, variables, unconnected_gradients="zero")
+        self.step.assign_add(1.0)
+        correction = tf.sqrt(1 - BETA_2**self.step) / (1 - BETA_1**self.step)
+        decay = tf.minimum(self.average_decay, (1 + self.step) / (AVERAGE_START + self.step))
+        for number, gradient in zip(active, gradients, strict=True):
+            for name, slope in gradient.items():
+                self._update(number, name, slope, rates[number] * correction, decay)
+        return losses
+
+    def _update(self, number: int, name: str, slope: tf.Tensor, rate: tf.Tensor, decay: tf.Tensor) -> None:
+        weight, average = self.weights[number][name], self.average[number][name]
+        first, second = self.first[number][name], self.second[number][name]
+        new_first = first.assign(BETA_1 * first + (1 - BETA_1) * slope)
+        new_second = second.assign(BETA_2 * second + (1 - BETA_2) * tf.square(slope))
+        new_weight = weight.assign_sub(rate * new_first / (tf.sqrt(new_second) + EPSILON))
+        average.assign(decay * average + (1 - decay) * new_weight)

@@ -1,0 +1,131 @@
+"""train: learn a density from events."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from zfit_egmm.density.autoregressive import Autoregressive
+from zfit_egmm.density.conditioners import network_kind
+from zfit_egmm.density.density import Density
+from zfit_egmm.events.sample import EventSample
+from zfit_egmm.training.checkpoint import Checkpoint
+from zfit_egmm.training.config import Settings, TrainingConfig, resolve
+from zfit_egmm.training.loop import Loop
+from zfit_egmm.training.prepare import Prepared, check_sample, prepare
+from zfit_egmm.training.progress import TrainingProgress
+from zfit_egmm.training.record import History, summarise
+from zfit_egmm.training.steps import Optimiser
+
+MOST_WEIGHTS_PER_EVENT = 100
+
+
+def train(
+    sample: EventSample,
+    config: TrainingConfig | None = None,
+    *,
+    progress: bool = True,
+    checkpoint: str | Path | None = None,
+) -> Density:
+    """Learn the density p(x | theta) of a sample.
+
+    Args:
+        sample: Simulated events.
+        config: How to train. Default: ``TrainingConfig()``, which adapts to the sample.
+        progress: Whether to show progress on the standard error stream.
+        checkpoint: File in which the state is saved from time to time and on Ctrl-C. If it exists,
+            the training goes on from there; it is removed at the end.
+
+    Returns:
+        The density. ``density.training`` holds the configuration, the history of losses, and a
+        summary with a verdict in words.
+
+    Raises:
+        TypeError: If ``sample`` is not an :class:`EventSample`.
+        ValueError: If there are too few events, a parameter takes a single value, or the checkpoint
+            belongs to another training.
+        FloatingPointError: If the loss becomes NaN or infinite.
+        KeyboardInterrupt: On Ctrl-C, after the checkpoint was saved.
+    """
+    config = TrainingConfig() if config is None else config
+    check_sample(sample)
+    saved = None if checkpoint is None else Checkpoint(checkpoint, sample, config)
+    prepared = prepare(sample, config)
+    settings = resolve(config, len(prepared.training), prepared.effective_events)
+    autoregressive = Autoregressive(
+        sample.observables, settings.network, prepared.scaling.n_inputs, prepared.latent_ranges
+    )
+    weights = autoregressive.initial_weights(np.random.default_rng([config.seed, 0]))
+    _check_capacity(weights, prepared)
+    optimiser = Optimiser(autoregressive, weights, settings.average_decay)
+    names = tuple(observable.name for observable in sample.observables)
+    loop = Loop(prepared, config, settings, optimiser, History(names), saved)
+    with TrainingProgress(is_enabled=progress, title=_title(sample)) as display:
+        loop.run(display)
+        density = _density(sample, config, settings, loop)
+        display.note(density.training["summary"]["verdict"])
+    if saved is not None:
+        saved.delete()
+    return density
+
+
+def _title(sample: EventSample) -> str:
+    given = f" | {', '.join(sample.theta_names)}" if sample.theta_names else ""
+    return f"training p({', '.join(observable.name for observable in sample.observables)}{given})"
+
+
+def _check_capacity(weights: list[dict[str, np.ndarray]], prepared: Prepared) -> None:
+    n_weights = sum(value.size for factor in weights for value in factor.values())
+    if n_weights > MOST_WEIGHTS_PER_EVENT * prepared.effective_events:
+        raise ValueError(
+            f"the network has {n_weights} weights for {prepared.effective_events:.0f} effective training events; "
+            "leave network=None to have one chosen that fits, or add events"
+        )
+
+
+def _density(sample: EventSample, config: TrainingConfig, settings: Settings, loop: Loop) -> Density:
+    prepared = loop.prepared
+    best = [factor.weights for factor in loop.factors]
+    for number, factor in enumerate(best):
+        for name, value in factor.items():
+            loop.optimiser.average[number][name].assign(value)
+    n_check = len(prepared.validation) if prepared.validation is not None else 100_000
+    check = prepared.training
+    part = np.random.default_rng([config.seed, 2]).permutation(len(check))[:n_check]
+    training_loss = loop.optimiser.losses(check.u[part], check.theta[part], check.weights[part])
+    summary = summarise(
+        loop.history,
+        stopped=[factor.stopped for factor in loop.factors],
+        best=[factor.best_loss for factor in loop.factors],
+        training_loss=list(training_loss),
+        best_epochs=[factor.best_epoch for factor in loop.factors],
+        seconds=loop.seconds,
+        n_events=len(prepared.training),
+        n_weights=sum(value.size for factor in best for value in factor.values()),
+    )
+    return Density(
+        sample.observables,
+        sample.theta_names,
+        prepared.scaling,
+        network=settings.network,
+        projections=prepared.projections,
+        latent_ranges=prepared.latent_ranges,
+        weights=best,
+        training={
+            "config": _plain(config),
+            "settings": _plain(settings),
+            "history": loop.history.rows,
+            "summary": summary,
+        },
+    )
+
+
+def _plain(config: TrainingConfig | Settings) -> dict[str, Any]:
+    """A configuration as data that JSON can hold."""
+    result = asdict(config)
+    if config.network is not None:
+        result["network"] = {"kind": network_kind(config.network), **asdict(config.network)}
+    return result
