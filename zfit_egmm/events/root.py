@@ -1,10 +1,11 @@
-"""Read flat columns from ROOT files with uproot; the only place that knows uproot."""
+"""Read flat columns from ROOT files (TTree or RNTuple) with uproot; the only place that knows uproot."""
 
 from __future__ import annotations
 
+import ast
 import difflib
 import glob
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -21,8 +22,8 @@ def read_columns(
     Args:
         path: A file, a glob pattern such as ``"ntuples/*.root"``, or a list of these.
         tree: Name of the tree, the same in every file.
-        branches: Branch names, or expressions of branches in uproot's syntax.
-        cut: Selection in uproot's syntax, for example ``"(m4l > 105) & (mz2 < 65)"``.
+        branches: Branch names, or expressions of branches as numexpr understands them.
+        cut: Selection, for example ``"(m4l > 105) & (abs(eta) < 2.5)"``.
 
     Returns:
         One array of shape ``(n_events,)`` per branch, in the branch's own number type.
@@ -42,6 +43,21 @@ def read_columns(
         reason = f"no event passes the cut {cut!r}" if cut else "the tree holds no events"
         raise ValueError(f"tree {tree!r} in {_name(files)}: {reason}")
     return columns
+
+
+def write_columns(path: str | Path, tree: str, columns: Mapping[str, np.ndarray]) -> None:
+    """Write flat columns as a tree to a new ROOT file.
+
+    Args:
+        path: The file; an existing one is replaced.
+        tree: Name of the tree.
+        columns: Arrays of equal length by branch name.
+    """
+    import uproot
+
+    with uproot.recreate(path) as file:
+        file.mktree(tree, {name: array.dtype for name, array in columns.items()})
+        file[tree].extend(dict(columns))
 
 
 def _expand(path: str | Path | Sequence[str | Path]) -> list[str]:
@@ -78,21 +94,47 @@ def _read_file(
     with handle:
         events = _tree(handle, file, tree)
         keys = events.keys()
-        for branch in wanted:
-            if branch not in keys and branch.isidentifier():
-                raise _missing("branch", branch, keys, f"tree {tree!r} of {file}")
-        try:
-            for arrays in events.iterate(wanted, cut=cut, library="np", step_size=STEP_SIZE):
-                for branch in wanted:
-                    parts[branch].append(_flat(arrays[branch], branch, file))
-        except uproot.KeyInFileError as error:
-            where = f"tree {tree!r} of {file}, in the cut {cut!r} or an expression"
-            raise _missing("branch", str(error.key), keys, where) from error
-        except (SyntaxError, NameError, TypeError) as error:
-            raise ValueError(
-                f"tree {tree!r} of {file}: uproot cannot evaluate the cut {cut!r} or an expression among "
-                f"{wanted} ({_first_line(error)}); combine conditions as in '(a > 1) & (b < 2)'"
-            ) from error
+        where = f"tree {tree!r} of {file}"
+        needed: dict[str, None] = {}
+        for expression in wanted if cut is None else [*wanted, cut]:
+            for name in [expression] if expression in keys else _names(expression, where):
+                if name not in keys:
+                    raise _missing("branch", name, keys, where if name == expression else f"{where}, in {expression!r}")
+                needed[name] = None
+        for arrays in events.iterate(list(needed), library="np", step_size=STEP_SIZE):
+            columns = {name: _flat(arrays[name], name, file) for name in needed}
+            is_kept = slice(None) if cut is None else _evaluate(cut, columns, where).astype(bool)
+            for branch in wanted:
+                parts[branch].append(_evaluate(branch, columns, where)[is_kept])
+
+
+def _names(expression: str, where: str) -> list[str]:
+    """Branches that an expression needs."""
+    try:
+        nodes = list(ast.walk(ast.parse(expression.strip(), mode="eval")))
+    except SyntaxError as error:
+        raise ValueError(
+            f"{where}: {expression!r} is neither a branch nor a valid expression ({error.msg}); combine conditions as "
+            "in '(a > 1) & (b < 2)'"
+        ) from error
+    functions = {node.func.id for node in nodes if isinstance(node, ast.Call) and isinstance(node.func, ast.Name)}
+    return [node.id for node in nodes if isinstance(node, ast.Name) and node.id not in functions]
+
+
+def _evaluate(expression: str, columns: Mapping[str, np.ndarray], where: str) -> np.ndarray:
+    """Value per event of a branch or an expression; uproot itself evaluates none for RNTuples."""
+    if expression in columns:
+        return columns[expression]
+    import numexpr
+
+    try:
+        value = numexpr.evaluate(expression, local_dict=dict(columns), global_dict={})
+    except Exception as error:
+        raise ValueError(
+            f"{where}: cannot evaluate {expression!r} ({type(error).__name__}: {_first_line(error)}); write conditions "
+            "as in '(a > 1) & (abs(b) < 2)'"
+        ) from error
+    return np.broadcast_to(value, next(iter(columns.values())).shape)
 
 
 def _tree(handle: Any, file: str, tree: str) -> Any:

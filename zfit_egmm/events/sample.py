@@ -64,8 +64,9 @@ class EventSample:
             tree: Name of the tree.
             observables: The observables; their names are the branches.
             theta: ``{"parameter name": "branch name"}``.
-            weights: Branch of the event weights.
-            cut: Selection in uproot's syntax, for example ``"(m4l > 105) & (mz2 < 65)"``.
+            weights: Branch of the event weights, or an expression such as ``"w_gen * w_pileup"``.
+            cut: Selection as an expression of branches, for example ``"(m4l > 105) & (mz2 < 65)"``; any
+                function of numexpr may appear.
 
         Returns:
             The events that pass the cut.

@@ -1,0 +1,1 @@
+"""The demo: from simulated H -> 4l events to a trained density and an unbinned fit."""
