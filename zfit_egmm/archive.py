@@ -61,7 +61,7 @@ def write(
             archive.writestr("manifest.json", json.dumps(head, indent=2, allow_nan=True))
             for name, array in arrays.items():
                 with archive.open(f"arrays/{name}.npy", "w") as member:
-                    np.lib.format.write_array(member, np.ascontiguousarray(array), allow_pickle=False)
+                    np.lib.format.write_array(member, np.asarray(array, order="C"), allow_pickle=False)
         umask = os.umask(0)
         os.umask(umask)
         os.chmod(temporary, 0o666 & ~umask)
@@ -171,7 +171,7 @@ def _read_arrays(archive: zipfile.ZipFile, source: Path) -> dict[str, np.ndarray
 def _checksum(manifest: Mapping[str, Any], arrays: Mapping[str, np.ndarray]) -> str:
     digest = hashlib.sha256(json.dumps(manifest, sort_keys=True, allow_nan=True).encode())
     for name in sorted(arrays):
-        array = np.ascontiguousarray(arrays[name])
+        array = np.asarray(arrays[name], order="C")
         digest.update(f"{name} {array.dtype.str} {array.shape}".encode())
         digest.update(array.tobytes())
     return digest.hexdigest()

@@ -91,12 +91,12 @@ class EGMM(zfit.pdf.BasePDF):  # type: ignore[misc]
     def pdf(self, x: Any, norm: Any = None, *, params: Any = None) -> tf.Tensor:
         """Probability density, see :meth:`zfit.pdf.BasePDF.pdf`."""
         self._warn_outside(params)
-        return super().pdf(x, norm, params=params)
+        return super().pdf(x, norm=norm, params=params)
 
     def log_pdf(self, x: Any, norm: Any = None, *, params: Any = None) -> tf.Tensor:
         """Log of the probability density, see :meth:`zfit.pdf.BasePDF.log_pdf`."""
         self._warn_outside(params)
-        return super().log_pdf(x, norm, params=params)
+        return super().log_pdf(x, norm=norm, params=params)
 
     def sample(self, n: Any = None, limits: Any = None, *, x: Any = None, params: Any = None) -> zfit.Data:
         """Draw events, see :meth:`zfit.pdf.BasePDF.sample`."""
@@ -170,7 +170,7 @@ class EGMM(zfit.pdf.BasePDF):  # type: ignore[misc]
         given = dict(params) if isinstance(params, Mapping) else {}
         for name, (low, high) in zip(self._density.theta_names, self._density.theta_range, strict=True):
             parameter = self.params[name]
-            value = float(np.asarray(given.get(parameter.name, given.get(name, parameter))))
+            value = float(given.get(parameter.name, given.get(name, parameter.value())))
             margin = 1e-9 * (high - low)
             if not low - margin <= value <= high + margin:
                 self._has_warned_range = True

@@ -238,7 +238,8 @@ class Density:
                 tf.TensorSpec((None, len(self.observables)), tf.float64),
                 tf.TensorSpec((n_theta,) if theta_rank == 1 else (None, n_theta), tf.float64),
             ]
-            self._functions[key] = tf.function(method, input_signature=signature, autograph=False)
+            traced = tf.function(method, input_signature=signature, autograph=False).get_concrete_function()
+            self._functions[key] = lambda *arrays: traced(*(tf.constant(array, tf.float64) for array in arrays))
         return self._functions[key]
 
     def _checked_x(self, x: np.ndarray) -> np.ndarray:

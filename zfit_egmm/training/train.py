@@ -22,6 +22,9 @@ from zfit_egmm.training.steps import Optimiser
 
 MOST_WEIGHTS_PER_EVENT = 100
 
+XLA_PAYS = 4e6
+"""Events to process above which compiling the steps costs less than it saves."""
+
 
 def train(
     sample: EventSample,
@@ -60,7 +63,8 @@ def train(
     )
     weights = autoregressive.initial_weights(np.random.default_rng([config.seed, 0]))
     _check_capacity(weights, prepared)
-    optimiser = Optimiser(autoregressive, weights, settings.average_decay)
+    use_xla = settings.epochs * len(prepared.training) > XLA_PAYS
+    optimiser = Optimiser(autoregressive, weights, settings.average_decay, use_xla=use_xla)
     names = tuple(observable.name for observable in sample.observables)
     loop = Loop(prepared, config, settings, optimiser, History(names), saved)
     with TrainingProgress(is_enabled=progress, title=_title(sample)) as display:

@@ -1,0 +1,43 @@
+"""Densities that need no training."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from zfit_egmm import Density, Observable
+from zfit_egmm.density.autoregressive import Autoregressive
+from zfit_egmm.density.conditioners import SmoothNetwork
+from zfit_egmm.density.theta import ThetaScaling
+from zfit_egmm.projection import build_projection
+
+
+def random_density(seed: int = 0) -> Density:
+    """Two continuous observables and a discrete one given one theta, with random weights and random projections."""
+    rng = np.random.default_rng(seed)
+    observables = (
+        Observable("mass", 100, 200, unit="GeV", linear_fraction=0.2),
+        Observable("jets", 0, 3, kind="discrete"),
+        Observable("angle", -2, 2, linear_fraction=0.8),
+    )
+    events = {"mass": 100 + rng.exponential(20, 2000) % 100, "angle": rng.normal(0, 0.7, 2000).clip(-1.9, 1.9)}
+    network = SmoothNetwork(hidden=(8, 6), n_components=4)
+    scaling = ThetaScaling.from_values(rng.uniform(-1, 3, (50, 1)), with_core=True)
+    latent_ranges = ((-4.5, 4.0), (0.0, 3.0), (-4.0, 4.8))
+    weights = Autoregressive(observables, network, scaling.n_inputs, latent_ranges).initial_weights(rng)
+    return Density(
+        observables,
+        ("coupling",),
+        scaling,
+        network=network,
+        projections=[None if o.is_discrete else build_projection(o, events[o.name]) for o in observables],
+        latent_ranges=latent_ranges,
+        # The initial outputs are small; noise on top makes every weight matter.
+        weights=[
+            {name: value + 0.3 * rng.normal(size=value.shape).astype(np.float32) for name, value in factor.items()}
+            for factor in weights
+        ],
+        training={
+            "config": {"seed": seed},
+            "summary": {"verdict": "It was not trained.", "validation_loss": {"mass": 1.5, "jets": 0.25, "angle": 2.0}},
+        },
+    )

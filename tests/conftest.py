@@ -1,0 +1,106 @@
+"""Fixtures: one small trained model per session, and a clean zfit around every test."""
+
+from __future__ import annotations
+
+import os
+
+os.environ.setdefault("ZFIT_DISABLE_TF_WARNINGS", "1")
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+
+import numpy as np
+import pytest
+import tensorflow as tf
+import toy
+
+from zfit_egmm import Density, EventSample, Observable, TrainingConfig, train
+
+
+def pytest_collection_modifyitems(items):
+    if tf.config.list_physical_devices("GPU"):
+        return
+    skip = pytest.mark.skip(reason="TensorFlow sees no GPU on this machine")
+    for item in items:
+        if "gpu" in item.keywords:
+            item.add_marker(skip)
+
+
+@pytest.fixture(autouse=True)
+def _fresh_zfit():
+    yield
+    import zfit
+
+    zfit.run.clear_graph_cache()
+    zfit.run.set_graph_mode()
+
+
+@pytest.fixture(scope="session")
+def toy_sample() -> EventSample:
+    return toy.grid_sample(2500, values=(-1.0, -0.5, 0.0, 0.5, 1.0), seed=5)
+
+
+@pytest.fixture(scope="session")
+def toy_density(toy_sample) -> Density:
+    """Four observables given two parameters."""
+    return train(toy_sample, TrainingConfig.preset("fast", seed=1, epochs=6), progress=False)
+
+
+@pytest.fixture(scope="session")
+def mixed_sample() -> EventSample:
+    """A continuous, a discrete and a continuous observable, correlated, given one theta, weighted."""
+    rng = np.random.default_rng(11)
+    n = 20_000
+    theta = rng.uniform(-1, 1, n)
+    energy = np.clip(rng.exponential(20 + 5 * theta), 0, 99.9)
+    jets = np.minimum(rng.poisson(0.3 + energy / 40), 3)
+    angle = np.clip(rng.normal(0.3 * theta + 0.2 * jets, 0.5), -1.9, 1.9)
+    weights = np.where(rng.random(n) < 0.1, -0.5, 1.0)
+    observables = (
+        Observable("energy", 0, 100, unit="GeV", linear_fraction=0.2),
+        Observable("jets", 0, 3, kind="discrete"),
+        Observable("angle", -2, 2),
+    )
+    x = np.stack([energy, jets, angle], axis=1)
+    return EventSample(observables, x, theta=theta[:, None], theta_names=("shift",), weights=weights)
+
+
+@pytest.fixture(scope="session")
+def mixed_density(mixed_sample) -> Density:
+    return train(mixed_sample, TrainingConfig.preset("fast", seed=2, epochs=5), progress=False)
+
+
+@pytest.fixture(scope="session")
+def h4l_events():
+    """Real simulated events: signal and background to train with, and pseudo-data of others."""
+    from zfit_egmm.demo.events import load_events
+
+    return load_events(theta=1.0, n_signal=300, n_background=200, seed=4)
+
+
+@pytest.fixture(scope="session")
+def h4l_density(h4l_events) -> Density:
+    """Five observables of H -> 4l given the CP-mixing theta."""
+    return train(h4l_events.signal, TrainingConfig.preset("fast", seed=1, epochs=4), progress=False)
+
+
+@pytest.fixture(scope="session")
+def h4l_background(h4l_events) -> Density:
+    return train(h4l_events.background, TrainingConfig.preset("fast", seed=1, epochs=4), progress=False)
+
+
+@pytest.fixture(scope="session")
+def plain_density() -> Density:
+    """One observable, no theta."""
+    rng = np.random.default_rng(3)
+    x = rng.triangular(0, 2, 10, size=(4000, 1))
+    return train(EventSample([Observable("mass", 0, 10)], x), TrainingConfig.preset("fast", epochs=8), progress=False)
+
+
+@pytest.fixture(params=["toy", "mixed", "plain"])
+def density(request) -> Density:
+    return request.getfixturevalue(f"{request.param}_density")
+
+
+@pytest.fixture
+def theta(density) -> np.ndarray:
+    """A parameter point inside the trained range of ``density``."""
+    return np.array([0.6 * low + 0.4 * high for low, high in density.theta_range])
