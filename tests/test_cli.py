@@ -313,7 +313,7 @@ def test_config_with_wrong_entries(run, tmp_path, changes, lines):
     ("training", "message"),
     [
         ({"preset": "quick"}, "no preset 'quick'; there are: fast, standard"),
-        ({"epochs": -1}, "epochs must be positive, got -1"),
+        ({"epochs": -1}, "epochs must be positive.*, got -1"),
         ({"seed": -1}, "seed must be a non-negative integer, got -1"),
         ({"network": {"kind": "smooth", "depth": 3}}, "network: .*'depth'"),
         ({"network": {"kind": "paper", "n_components": 0}}, "n_components must be positive, got 0"),
@@ -553,7 +553,7 @@ def test_unusable_models(run, model, tmp_path, command):
     archive.write(tmp_path / "newer.egmm", {}, {}, kind="model", version=99)
     for name, message in {
         "none.egmm": r"^no file none.egmm \(looked from .*\)$",
-        "text.egmm": r"^text.egmm is not a zfit_egmm model file, or it is truncated or corrupted \(.*; copy or create it",
+        "text.egmm": r"^text.egmm is not a zfit_egmm model file, or it is truncated or corrupted \(.*; copy or create",
         "short.egmm": r"^short.egmm is not a zfit_egmm model file, or it is truncated or corrupted",
         "other.egmm": r"^other.egmm holds a 'checkpoint', not a 'model'$",
         "newer.egmm": r"^newer.egmm has format version 99, but this zfit_egmm reads up to \d+; update zfit_egmm$",

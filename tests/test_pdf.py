@@ -59,7 +59,9 @@ def test_equals_the_density(density, theta, is_graph, no_numeric_integration):
     assert pdf.pdf(x).dtype == tf.float64
 
 
-def test_loss_is_the_density_without_numeric_integration(h4l_density, h4l_background, h4l_events, no_numeric_integration):
+def test_loss_is_the_density_without_numeric_integration(
+    h4l_density, h4l_background, h4l_events, no_numeric_integration
+):
     params = _params(h4l_density)
     signal = EGMM(h4l_density, params=params, extended=zfit.Parameter("n_s", 280.0))
     background = EGMM(h4l_background, extended=zfit.Parameter("n_b", 210.0))
@@ -70,7 +72,9 @@ def test_loss_is_the_density_without_numeric_integration(h4l_density, h4l_backgr
         h4l_background.log_prob(h4l_events.data)
     )
     # zfit writes the factorial of N with Stirling, good to 1 / (12 N).
-    assert float(loss.value(full=True)) == pytest.approx(490 - np.log(density).sum() + gammaln(len(density) + 1), abs=1e-3)
+    assert float(loss.value(full=True)) == pytest.approx(
+        490 - np.log(density).sum() + gammaln(len(density) + 1), abs=1e-3
+    )
     step = 1e-3
     parameter = params["theta"]
     values = []

@@ -114,5 +114,5 @@ def test_latent_density_is_close_to_the_target_for_a_small_linear_fraction(kind)
     ],
 )
 def test_refuses_a_map_that_is_not_monotone(arrays):
-    with pytest.raises(ValueError, match="monotone|finite|shape"):
+    with pytest.raises(ValueError, match=r"monotone|finite|shape"):
         Projection("smooth", *(np.array(a, dtype=float) for a in arrays))

@@ -84,12 +84,16 @@ def check_output(path: str | Path, *, overwrite: bool = False) -> Path:
     target = Path(path).expanduser()
     if target.is_dir():
         raise IsADirectoryError(f"{target} is a folder; give the name of a file in it")
+    if target.parent.exists() and not target.parent.is_dir():
+        raise NotADirectoryError(f"cannot write {target}: {target.parent} is a file, not a folder")
     if not target.parent.is_dir():
         raise FileNotFoundError(f"cannot write {target}: the folder {target.parent} does not exist; create it first")
     if not os.access(target.parent, os.W_OK):
         raise PermissionError(f"cannot write {target}: no permission to write in {target.parent}")
     if target.exists() and not overwrite:
-        raise FileExistsError(f"{target} exists already; choose another name, or allow it to be overwritten")
+        raise FileExistsError(
+            f"{target} exists already; choose another name, or replace it with overwrite=True (--overwrite)"
+        )
     return target
 
 
@@ -116,7 +120,10 @@ def read(path: str | Path, *, kind: str, version: int) -> tuple[dict[str, Any], 
             manifest = _read_manifest(archive, source)
             _check_kind(manifest, source, kind, version)
             arrays = _read_arrays(archive, source)
-    except (zipfile.BadZipFile, EOFError, OSError, zipfile.LargeZipFile, NotImplementedError) as error:
+    except ModelFileError:
+        raise
+    except Exception as error:
+        # Broken archives raise almost anything: zlib.error, RuntimeError for "encrypted" members, MemoryError, ...
         raise ModelFileError(
             f"{source} is not a {PRODUCER} {kind} file, or it is truncated or corrupted ({error}); "
             "copy or create it again"

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from numbers import Real
 from typing import Literal
 
 import numpy as np
@@ -47,9 +48,7 @@ class Observable:
         if not isinstance(self.name, str) or not self.name:
             raise ValueError(f"an observable needs a non-empty name, got {self.name!r}")
         if self.kind not in ("continuous", "discrete"):
-            raise ValueError(
-                f"observable {self.name!r}: kind must be 'continuous' or 'discrete', got {self.kind!r}"
-            )
+            raise ValueError(f"observable {self.name!r}: kind must be 'continuous' or 'discrete', got {self.kind!r}")
         for end in ("low", "high"):
             value = getattr(self, end)
             try:
@@ -63,7 +62,7 @@ class Observable:
                 )
             object.__setattr__(self, end, number)
         self._check_range()
-        if not 0.0 < self.linear_fraction <= 1.0:
+        if not isinstance(self.linear_fraction, Real) or not 0.0 < self.linear_fraction <= 1.0:
             raise ValueError(
                 f"observable {self.name!r}: linear_fraction must lie in (0, 1], got {self.linear_fraction!r}"
             )

@@ -39,7 +39,7 @@ def box(density: Density, obs: Sequence[str] | None = None) -> zfit.Space:
     return space
 
 
-class EGMM(zfit.pdf.BasePDF):  # type: ignore[misc]
+class EGMM(zfit.pdf.BasePDF):
     """Learned density as a zfit PDF, normalised analytically over its own box.
 
     Args:
@@ -197,12 +197,12 @@ def _checked_params(density: Density, params: Mapping[str, Any] | None) -> dict[
     if unknown or missing:
         ranges = zip(names, density.theta_range, strict=True)
         example = ", ".join(
-            f"{name!r}: zfit.Parameter({name!r}, {0.5 * (low + high):g}, {low:g}, {high:g})" for name, (low, high) in ranges
+            f"{name!r}: zfit.Parameter({name!r}, {0.5 * (low + high):g}, {low:g}, {high:g})"
+            for name, (low, high) in ranges
         )
         problem = f"unknown {unknown}" if unknown else f"missing {missing}"
         raise ValueError(
-            f"params must give a zfit parameter for each of {list(names)}: {problem}. "
-            f"For example params={{{example}}}"
+            f"params must give a zfit parameter for each of {list(names)}: {problem}. For example params={{{example}}}"
         )
     return {name: zfit.param.convert_to_parameter(given[name]) for name in names}
 

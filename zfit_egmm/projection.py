@@ -7,6 +7,7 @@ the latent density is then easy to describe by overlapping Gaussians.
 
 from __future__ import annotations
 
+import itertools
 from dataclasses import dataclass
 from typing import Literal
 
@@ -193,9 +194,7 @@ def _empirical_cdf(position: np.ndarray, mass: np.ndarray, at: np.ndarray) -> np
     return np.clip(np.maximum.accumulate(value), 0.0, 1.0)
 
 
-def _linear_knots(
-    position: np.ndarray, mass: np.ndarray, fraction: float
-) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+def _linear_knots(position: np.ndarray, mass: np.ndarray, fraction: float) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """The paper's map: both responses are straight lines between 201 equidistant knots."""
     t = np.linspace(0, 1, LINEAR_BINS + 1)
     response = fraction * t + (1 - fraction) * _pinned(_empirical_cdf(position, mass, t))
@@ -211,9 +210,7 @@ def _linear_knots(
     return t_knots, u_knots, slope
 
 
-def _smooth_knots(
-    position: np.ndarray, mass: np.ndarray, fraction: float
-) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+def _smooth_knots(position: np.ndarray, mass: np.ndarray, fraction: float) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """A smooth response from the logarithm of the density in bins of equal response."""
     effective = mass.sum() ** 2 / np.square(mass).sum()
     n_bins = int(np.clip(effective / EVENTS_PER_SMOOTH_BIN, 6, 64))
@@ -227,7 +224,7 @@ def _smooth_knots(
     at_edges = np.interp(edges, fine, response)
     density = np.diff(at_edges) / np.diff(edges)
     centres = 0.5 * (edges[1:] + edges[:-1])
-    t = np.unique(np.concatenate([np.linspace(a, b, SMOOTH_STEPS + 1) for a, b in zip(edges, edges[1:], strict=False)]))
+    t = np.unique(np.concatenate([np.linspace(a, b, SMOOTH_STEPS + 1) for a, b in itertools.pairwise(edges)]))
     log_density = _interpolate(centres, np.log(density), t)
     smooth = np.exp(log_density)
     middle = np.exp(_interpolate(centres, np.log(density), 0.5 * (t[1:] + t[:-1])))

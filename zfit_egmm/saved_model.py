@@ -88,23 +88,40 @@ def load(path: str | Path) -> Density:
 
 def _rebuild(manifest: dict[str, Any], arrays: dict[str, np.ndarray]) -> Density:
     network = dict(manifest["network"])
+    _check_lengths(manifest)
     density = Density(
         [Observable(**entry) for entry in manifest["observables"]],
         manifest["theta_names"],
         ThetaScaling(_pairs(manifest["theta_range"]), _pairs(manifest["theta_core"]), manifest["theta_with_core"]),
         network=NETWORKS[network.pop("kind")](**network),
         projections=[
-            None if kind is None else Projection(kind, *(arrays[f"projection_{n}_{a}"] for a in ("knots_x", "knots_u", "slopes")))
+            None
+            if kind is None
+            else Projection(kind, *(arrays[f"projection_{n}_{a}"] for a in ("knots_x", "knots_u", "slopes")))
             for n, kind in enumerate(manifest["projections"])
         ],
         latent_ranges=_pairs(manifest["latent_ranges"]),
-        weights=[
-            _named(arrays, f"factor_{number}_") for number in range(len(manifest["observables"]))
-        ],
+        weights=[_named(arrays, f"factor_{number}_") for number in range(len(manifest["observables"]))],
         training=manifest["training"],
     )
     _check_weights(density)
     return density
+
+
+def _check_lengths(manifest: dict[str, Any]) -> None:
+    """Check that the entries of the manifest fit each other."""
+    for names, keys in (
+        ("observables", ("projections", "latent_ranges")),
+        ("theta_names", ("theta_range", "theta_core")),
+    ):
+        for key in keys:
+            if len(manifest[key]) != len(manifest[names]):
+                raise ValueError(f"{len(manifest[key])} {key} for {len(manifest[names])} {names}")
+    for observable, kind in zip(manifest["observables"], manifest["projections"], strict=True):
+        if (kind is None) != (observable["kind"] == "discrete"):
+            raise ValueError(
+                f"observable {observable['name']!r} is {observable['kind']}, but its projection is {kind!r}"
+            )
 
 
 def _pairs(values: list[list[float]]) -> tuple[tuple[float, float], ...]:

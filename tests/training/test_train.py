@@ -35,7 +35,7 @@ def case():
     y = np.clip(rng.normal(0.5 * x, 0.5), -3, 3)
     sample = EventSample([Observable("x", -3, 3), Observable("y", -3, 3)], np.stack([x, y], 1),
                          theta=theta, theta_names=("t",))
-    return sample, TrainingConfig.preset("fast", epochs=25, batch_size=64, seed=4)
+    return sample, TrainingConfig.preset("fast", epochs=10, batch_size=128, seed=4)
 """
 
 
@@ -116,7 +116,14 @@ def test_over_fitting_and_lack_of_time_are_said_in_words():
     for loss in np.linspace(2, 1, 20):
         history.add(1.0, 1e-3, [loss - 0.1], [loss])
     text = summarise(
-        history, stopped=["time"], best=[1.0], training_loss=[0.9], best_epochs=[20], seconds=20, n_events=1000, n_weights=9
+        history,
+        stopped=["time"],
+        best=[1.0],
+        training_loss=[0.9],
+        best_epochs=[20],
+        seconds=20,
+        n_events=1000,
+        n_weights=9,
     )["verdict"]
     assert "time budget" in text
     assert "more epochs or time would help" in text
@@ -166,7 +173,7 @@ def test_a_checkpoint_of_another_training_is_refused(tmp_path):
 
 def test_a_loss_that_is_not_finite_is_explained():
     config = TrainingConfig.preset("fast", learning_rate=1e30)
-    with pytest.raises(FloatingPointError, match="not finite in epoch 1.*learning rate.*lower learning_rate"):
+    with pytest.raises(FloatingPointError, match=r"not finite in epoch 1.*learning rate.*lower learning_rate"):
         train(_gauss_sample(), config, progress=False)
 
 
@@ -187,7 +194,7 @@ def test_a_network_far_too_large_for_the_sample_is_refused():
     from zfit_egmm.density.conditioners import SmoothNetwork
 
     config = TrainingConfig.preset("fast", network=SmoothNetwork((256, 256)))
-    with pytest.raises(ValueError, match="weights for .* effective training events"):
+    with pytest.raises(ValueError, match=r"weights for .* effective training events"):
         train(_gauss_sample(400), config, progress=False)
 
 

@@ -101,10 +101,10 @@ def sample(
     Example: zfit-egmm sample signal.egmm --theta theta=2 -n 100000 --out events.root
     """
     from zfit_egmm.archive import check_output
-    from zfit_egmm.cli.output import theta_values, write_events
+    from zfit_egmm.cli.output import check_suffix, theta_values, write_events
     from zfit_egmm.density.density import Density
 
-    target = check_output(out, overwrite=overwrite)
+    target = check_suffix(check_output(out, overwrite=overwrite))
     density = Density.load(model)
     values = theta_values(theta or [], density.theta_names)
     events = density.sample(n, values, seed=seed)

@@ -104,7 +104,7 @@ class TrainingSection(_Strict):
         if self.network is not None:
             try:
                 changes["network"] = NETWORKS[self.network.kind](**(self.network.model_extra or {}))
-            except TypeError as error:
+            except (TypeError, ValueError) as error:
                 raise ValueError(f"training: network: {error}") from error
         return TrainingConfig.preset(self.preset, **changes)
 
@@ -149,19 +149,21 @@ def read_config(path: Path) -> TrainFile:
     if not isinstance(content, dict):
         raise ValueError(f"{path} does not hold a configuration; zfit-egmm train --example prints one")
     try:
-        result = TrainFile(**content)
+        result = TrainFile.model_validate(content)
     except ValidationError as error:
         lines = [f"  {'.'.join(str(part) for part in e['loc']) or 'file'}: {e['msg']}" for e in error.errors()]
         raise ValueError(
-            f"{path} is not a valid configuration:\n" + "\n".join(lines) + "\nzfit-egmm train --example prints a valid one"
+            f"{path} is not a valid configuration:\n"
+            + "\n".join(lines)
+            + "\nzfit-egmm train --example prints a valid one"
         ) from error
     result.training.config()
     return result
 
 
 def _parse(path: Path) -> Any:
-    text = path.read_text()
     try:
+        text = path.read_text(encoding="utf-8")
         return tomllib.loads(text) if path.suffix == ".toml" else yaml.safe_load(text)
-    except (tomllib.TOMLDecodeError, yaml.YAMLError) as error:
+    except (UnicodeDecodeError, tomllib.TOMLDecodeError, yaml.YAMLError) as error:
         raise ValueError(f"{path} cannot be parsed: {error}") from error

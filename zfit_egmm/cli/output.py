@@ -38,28 +38,37 @@ def theta_values(entries: Sequence[str], names: Sequence[str]) -> np.ndarray:
     return np.array([values[name] for name in names])
 
 
+def check_suffix(path: Path) -> Path:
+    """Return the path if events can be written in its format.
+
+    Raises:
+        ValueError: If the suffix is another one than .root, .npz or .csv.
+    """
+    if path.suffix not in (".root", ".npz", ".csv"):
+        raise ValueError(f"cannot write {path}: use the suffix .root, .npz or .csv")
+    return path
+
+
 def write_events(path: Path, columns: Mapping[str, np.ndarray]) -> None:
     """Write columns to a .root, .npz or .csv file.
 
     Raises:
         ValueError: If the suffix is another one.
     """
-    if path.suffix == ".root":
+    if check_suffix(path).suffix == ".root":
         write_columns(path, "events", columns)
     elif path.suffix == ".npz":
-        np.savez_compressed(path, **columns)
-    elif path.suffix == ".csv":
+        np.savez_compressed(path, allow_pickle=False, **columns)
+    else:
         table = np.column_stack(list(columns.values()))
         np.savetxt(path, table, delimiter=",", header=",".join(columns), comments="")
-    else:
-        raise ValueError(f"cannot write {path}: use the suffix .root, .npz or .csv")
 
 
 def print_model(density: Density, path: Path) -> None:
     """Print a description of a model."""
-    console = Console(highlight=False)
+    console = Console(highlight=False, markup=False, soft_wrap=True)
     network = density.autoregressive.network
-    console.print(f"[bold]{path}[/bold]: {density}, {density.n_weights} weights, {network_kind(network)} network")
+    console.print(f"{path}: {density}, {density.n_weights} weights, {network_kind(network)} network")
     table = Table(title="Observables")
     for header in ("name", "range", "unit", "kind", "linear fraction"):
         table.add_column(header)

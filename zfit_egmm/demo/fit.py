@@ -13,7 +13,7 @@ from zfit_egmm.density.density import Density
 from zfit_egmm.pdf import EGMM
 
 STARTS = (-3.0, 0.0, 3.0)
-PROFILE_POINTS = 65
+PROFILE_POINTS = 41
 
 
 @dataclass(frozen=True)
@@ -51,7 +51,7 @@ def fit(
     signal: Density,
     background: Density,
     *,
-    progress: Callable[[float], None] = lambda fraction: None,
+    progress: Callable[[float], None],
 ) -> DemoFit:
     """Fit theta and the two yields to a data set.
 

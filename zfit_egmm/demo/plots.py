@@ -88,7 +88,7 @@ def draw_profile(fit: DemoFit, injected: float, stem: Path) -> None:
     axes.set_ylim(0, top)
     axes.set_xlabel(r"CP mixing $\theta$")
     axes.set_ylabel(r"$-2\,\Delta\ln L$ (yields profiled)")
-    axes.legend(frameon=False, loc="upper center")
+    axes.legend(framealpha=0.9, loc="upper center")
     _save(figure, stem)
 
 

@@ -22,14 +22,19 @@ from zfit_egmm.events.sample import EventSample
 from zfit_egmm.training.config import TrainingConfig
 from zfit_egmm.training.train import train
 
-INJECTED = {"theta": 2.0, "n_signal": 300, "n_background": 200}
+INJECTED = {"theta": 1.0, "n_signal": 300, "n_background": 200}
 SIGNAL_CONFIG = TrainingConfig.preset("fast", time_budget=150)
 BACKGROUND_CONFIG = TrainingConfig.preset("fast", time_budget=60)
 DRAWN = 200_000
 
 
 def run(
-    out: str | Path = "egmm_demo", *, seed: int = 0, overwrite: bool = False, epochs: int | None = None, quiet: bool = False
+    out: str | Path = "egmm_demo",
+    *,
+    seed: int = 0,
+    overwrite: bool = False,
+    epochs: int | None = None,
+    quiet: bool = False,
 ) -> dict:
     """Train a signal and a background density and fit a pseudo-data set with them.
 
@@ -100,7 +105,12 @@ def _stage(seconds: dict[str, float], name: str) -> Iterator[None]:
 
 @contextmanager
 def _bar(console: Console, title: str) -> Iterator:
-    columns = (TextColumn("   {task.description}"), BarColumn(), TextColumn("{task.percentage:3.0f} %"), TimeElapsedColumn())
+    columns = (
+        TextColumn("   {task.description}"),
+        BarColumn(),
+        TextColumn("{task.percentage:3.0f} %"),
+        TimeElapsedColumn(),
+    )
     with Progress(*columns, console=console, transient=True) as bar:
         task = bar.add_task(title, total=1.0)
         yield lambda fraction: bar.update(task, completed=fraction)
@@ -121,9 +131,7 @@ def _train(
     return signal, one("background", events.background, BACKGROUND_CONFIG)
 
 
-def _draw(
-    folder: Path, events: DemoEvents, signal: Density, background: Density, result: DemoFit, seed: int
-) -> None:
+def _draw(folder: Path, events: DemoEvents, signal: Density, background: Density, result: DemoFit, seed: int) -> None:
     theta = result.values["theta"].value
     components = {
         "signal": (signal.sample(DRAWN, [theta], seed=seed), result.values["n_signal"].value),
@@ -166,7 +174,7 @@ def _report(console: Console, folder: Path, result: DemoFit, seconds: dict[str, 
         "   signal.egmm, background.egmm   the models;  demo.json   the numbers\n"
         "Next:\n"
         f"   zfit-egmm info {folder}/signal.egmm               what is in a model\n"
-        f"   zfit-egmm sample {folder}/signal.egmm --theta theta=2 -n 1000 --out events.root\n"
+        f"   zfit-egmm sample {folder}/signal.egmm --theta theta=1 -n 1000 --out events.root\n"
         "   zfit-egmm train --example > train.yaml            a configuration for your own ntuples\n"
         "   zfit-egmm demo --seed 1 --out another_seed        other pseudo-data and trainings"
     )

@@ -70,7 +70,9 @@ def _loop(
 ) -> tuple[tf.Tensor, ...]:
     """Apply a function of (x, theta, others) to chunks of equal length; results are stacked per chunk."""
     n_events = _length(x)
-    n_chunks = max(1, -(-n_events // size)) if isinstance(n_events, int) else tf.maximum(1, (n_events + size - 1) // size)
+    n_chunks = (
+        max(1, -(-n_events // size)) if isinstance(n_events, int) else tf.maximum(1, (n_events + size - 1) // size)
+    )
     length = (n_events + n_chunks - 1) // n_chunks
     is_per_event = theta.shape.rank == 2
 
@@ -83,7 +85,10 @@ def _loop(
 
     rows = (x, theta, *others) if is_per_event else (x, *others)
     return tf.map_fn(
-        call, tuple(stacked(part) for part in rows), fn_output_signature=(tf.float64,) * n_results, parallel_iterations=1
+        call,
+        tuple(stacked(part) for part in rows),
+        fn_output_signature=(tf.float64,) * n_results,
+        parallel_iterations=1,
     )
 
 

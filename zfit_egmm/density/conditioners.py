@@ -169,7 +169,11 @@ class PaperLayers:
     def initial_weights(self, rng: np.random.Generator) -> dict[str, np.ndarray]:
         """Kernels uniform in ``+-L / sqrt(n_in)`` with L = 10/3 for the inputs, 2.5 elsewhere; zero biases."""
         n1, n2 = self._branches
-        joined, head, n_g = self._joined, self.network.head_factor * self.network.n_components, self.network.n_components
+        joined, head, n_g = (
+            self._joined,
+            self.network.head_factor * self.network.n_components,
+            self.network.n_components,
+        )
         layers: list[tuple[str, int, int, float]] = []
         if n1:
             layers.append(("theta", self.n_theta, n1, 10 / 3))
@@ -208,7 +212,9 @@ class PaperLayers:
         value = tf.concat(parts, axis=-1) if parts else tf.ones((1, 1), dtype)
         for number in range(self.network.n_layers):
             value = activate(dense(f"joined_{number}", value))
-        blocks = [dense(f"{block}_out", activate(dense(f"{block}_hidden", value))) for block in ("logit", "mean", "width")]
+        blocks = [
+            dense(f"{block}_out", activate(dense(f"{block}_hidden", value))) for block in ("logit", "mean", "width")
+        ]
         return tf.concat(blocks, axis=-1)
 
 
@@ -260,7 +266,11 @@ class MixtureConditioner:
         margin = (highest - lowest) / (2 * self.network.n_components)
         low, high = lowest + margin, highest - margin
         # One component starts in the middle, as wide as the data.
-        return low, high, ((high - low) if self.network.n_components > 1 else highest - lowest) / self.network.n_components
+        return (
+            low,
+            high,
+            ((high - low) if self.network.n_components > 1 else highest - lowest) / self.network.n_components,
+        )
 
 
 def mixture_conditioner(

@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 import tensorflow as tf
+from numpy.typing import ArrayLike
 
 from zfit_egmm.density.autoregressive import Autoregressive
 from zfit_egmm.density.chunks import map_in_chunks
@@ -136,10 +137,12 @@ class Density:
         if events.shape.rank != 2 or events.shape[1] != len(self.observables):
             raise ValueError(f"expected x of shape (n_events, {len(self.observables)}), got {events.shape}")
         if point.shape.rank not in (1, 2) or point.shape[-1] != len(self.theta_names):
-            raise ValueError(f"expected theta with {len(self.theta_names)} columns {self.theta_names}, got {point.shape}")
+            raise ValueError(
+                f"expected theta with {len(self.theta_names)} columns {self.theta_names}, got {point.shape}"
+            )
         return self.log_prob_tensor(events, point)
 
-    def sample(self, n: int, theta: np.ndarray | float | None = None, *, seed: int | None = None) -> np.ndarray:
+    def sample(self, n: int, theta: ArrayLike | None = None, *, seed: int | None = None) -> np.ndarray:
         """Draw events.
 
         Args:
@@ -222,9 +225,7 @@ class Density:
         u = self.autoregressive.sample(self._weights, self._inputs(theta), uniform)
         columns = []
         for number, (observable, projection) in enumerate(zip(self.observables, self.projections, strict=True)):
-            columns.append(
-                u[:, number] + observable.low if projection is None else projection.physical(u[:, number])
-            )
+            columns.append(u[:, number] + observable.low if projection is None else projection.physical(u[:, number]))
         return tf.stack(columns, axis=-1)
 
     def _inputs(self, theta: tf.Tensor) -> tf.Tensor:
@@ -254,7 +255,7 @@ class Density:
             raise ValueError(f"{is_nan.sum()} of {len(events)} events hold NaN, the first at row {np.argmax(is_nan)}")
         return events
 
-    def _checked_theta(self, theta: np.ndarray | float | None, n_events: int) -> np.ndarray:
+    def _checked_theta(self, theta: ArrayLike | None, n_events: int) -> np.ndarray:
         names = self.theta_names
         if theta is None:
             if names:

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import ast
+import contextlib
 import difflib
 import glob
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -80,32 +81,43 @@ def _name(files: Sequence[str]) -> str:
     return files[0] if len(files) == 1 else f"{len(files)} files ({files[0]}, ...)"
 
 
-def _read_file(
-    file: str, tree: str, wanted: list[str], cut: str | None, parts: dict[str, list[np.ndarray]]
-) -> None:
+def _read_file(file: str, tree: str, wanted: list[str], cut: str | None, parts: dict[str, list[np.ndarray]]) -> None:
     import uproot
 
-    try:
+    with _readable(f"{file} cannot be read as a ROOT file"):
         handle = uproot.open(file)
-    except Exception as error:
-        raise ValueError(
-            f"{file} cannot be read as a ROOT file ({type(error).__name__}: {_first_line(error)})"
-        ) from error
     with handle:
-        events = _tree(handle, file, tree)
-        keys = events.keys()
         where = f"tree {tree!r} of {file}"
+        events = _tree(handle, file, tree)
+        with _readable(f"{where} cannot be read"):
+            keys = events.keys()
         needed: dict[str, None] = {}
         for expression in wanted if cut is None else [*wanted, cut]:
             for name in [expression] if expression in keys else _names(expression, where):
                 if name not in keys:
                     raise _missing("branch", name, keys, where if name == expression else f"{where}, in {expression!r}")
                 needed[name] = None
-        for arrays in events.iterate(list(needed), library="np", step_size=STEP_SIZE):
+        for arrays in _steps(events, list(needed), where):
             columns = {name: _flat(arrays[name], name, file) for name in needed}
             is_kept = slice(None) if cut is None else _evaluate(cut, columns, where).astype(bool)
             for branch in wanted:
                 parts[branch].append(_evaluate(branch, columns, where)[is_kept])
+
+
+@contextlib.contextmanager
+def _readable(message: str) -> Iterator[None]:
+    """Turn whatever uproot raises for a broken file into one error that names it."""
+    try:
+        yield
+    except Exception as error:
+        raise ValueError(
+            f"{message} ({type(error).__name__}: {_first_line(error)}); it is truncated or corrupted, or no ROOT file"
+        ) from error
+
+
+def _steps(events: Any, needed: list[str], where: str) -> Iterator[Any]:
+    with _readable(f"{where} cannot be read"):
+        yield from events.iterate(needed, library="np", step_size=STEP_SIZE)
 
 
 def _names(expression: str, where: str) -> list[str]:
@@ -128,12 +140,14 @@ def _evaluate(expression: str, columns: Mapping[str, np.ndarray], where: str) ->
     import numexpr
 
     try:
-        value = numexpr.evaluate(expression, local_dict=dict(columns), global_dict={})
+        value = numexpr.evaluate(expression.strip(), local_dict=dict(columns), global_dict={})
     except Exception as error:
         raise ValueError(
             f"{where}: cannot evaluate {expression!r} ({type(error).__name__}: {_first_line(error)}); write conditions "
             "as in '(a > 1) & (abs(b) < 2)'"
         ) from error
+    if value.ndim == 0 and _names(expression, where):
+        raise ValueError(f"{where}: {expression!r} is a sum over events; write an expression with one value per event")
     return np.broadcast_to(value, next(iter(columns.values())).shape)
 
 
@@ -144,7 +158,8 @@ def _tree(handle: Any, file: str, tree: str) -> Any:
         raise _missing("tree", tree, trees, file)
     if tree not in trees:
         raise ValueError(f"{tree!r} in {file} is a {classes[tree]}, not a tree; its trees are: {_listed(trees)}")
-    return handle[tree]
+    with _readable(f"tree {tree!r} of {file} cannot be read"):
+        return handle[tree]
 
 
 def _missing(what: str, name: str, keys: Sequence[str], where: str) -> KeyError:

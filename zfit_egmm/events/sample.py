@@ -178,7 +178,7 @@ class EventSample:
             ValueError: If the fractions do not sum to one or a part would be empty.
         """
         shares = np.asarray(fractions, dtype=float)
-        if len(shares) < 2 or np.any(shares <= 0) or abs(shares.sum() - 1) > 1e-9:
+        if len(shares) < 2 or not np.all(shares > 0) or abs(shares.sum() - 1) > 1e-9:
             raise ValueError(f"fractions must be positive and sum to one, got {fractions}; for example 0.8, 0.2")
         rank = self._rank_within_stratum(np.random.default_rng(seed))
         part = np.searchsorted(np.cumsum(shares)[:-1], rank, side="right")
@@ -256,8 +256,8 @@ def _check_column(observable: Observable, column: np.ndarray) -> None:
         raise ValueError(
             f"observable {observable.name!r}: {outside.sum()} of {len(column)} events lie outside "
             f"[{observable.low:g}, {observable.high:g}]{unit}, the first at row {row} with {column[row]:g}; "
-            f"widen the range or cut them, for example cut=\"({observable.name} >= {observable.low:g}) & "
-            f"({observable.name} <= {observable.high:g})\""
+            f'widen the range or cut them, for example cut="({observable.name} >= {observable.low:g}) & '
+            f'({observable.name} <= {observable.high:g})"'
         )
     if observable.is_discrete and np.any(column != np.round(column)):
         row = int(np.argmax(column != np.round(column)))
@@ -293,7 +293,9 @@ def _check_weights(weights: np.ndarray | None, n_events: int) -> np.ndarray:
         raise ValueError(f"expected weights of shape ({n_events},), one per event, got shape {values.shape}")
     bad = ~np.isfinite(values)
     if bad.any():
-        raise ValueError(f"{bad.sum()} of {n_events} weights are NaN or infinite, the first at row {int(np.argmax(bad))}")
+        raise ValueError(
+            f"{bad.sum()} of {n_events} weights are NaN or infinite, the first at row {int(np.argmax(bad))}"
+        )
     if not values.sum() > 0:
         raise ValueError(
             f"the weights sum to {values.sum():g}; a density needs a positive total weight "

@@ -86,5 +86,5 @@ def _named(arrays: dict[str, np.ndarray], prefix: str) -> dict[str, np.ndarray]:
 def _fingerprint(sample: EventSample, config: TrainingConfig) -> str:
     digest = hashlib.sha256(repr((sample.observables, sample.theta_names, replace(config, time_budget=None))).encode())
     for array in (sample.x, sample.theta, sample.weights):
-        digest.update(np.ascontiguousarray(array))
+        digest.update(np.ascontiguousarray(array).tobytes())
     return digest.hexdigest()

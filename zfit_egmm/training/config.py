@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, fields, replace
+from numbers import Integral, Real
 from typing import Any, Literal
 
 from zfit_egmm.density.conditioners import Network, PaperNetwork, SmoothNetwork
@@ -65,16 +66,23 @@ class TrainingConfig:
             raise ValueError(f"projection must be 'smooth' or 'linear', got {self.projection!r}")
         if self.network is not None and not isinstance(self.network, SmoothNetwork | PaperNetwork):
             raise ValueError(f"network must be a SmoothNetwork or a PaperNetwork, got {self.network!r}")
-        for name in ("time_budget", "epochs", "batch_size", "learning_rate", "rate_patience", "stop_patience"):
+        for name in ("epochs", "batch_size", "rate_patience", "stop_patience"):
             value = getattr(self, name)
-            if value is not None and not value > 0:
-                raise ValueError(f"{name} must be positive, got {value!r}")
+            if value is not None and not (isinstance(value, Integral) and int(value) > 0):
+                raise ValueError(f"{name} must be positive and an integer, got {value!r}")
+        for name in ("time_budget", "learning_rate"):
+            value = getattr(self, name)
+            if value is not None and not (isinstance(value, Real) and 0 < float(value) < math.inf):
+                raise ValueError(f"{name} must be positive and finite, got {value!r}")
+        if not (isinstance(self.min_delta, Real) and 0 <= self.min_delta < math.inf):
+            raise ValueError(f"min_delta must not be negative, got {self.min_delta!r}")
         if not 0 <= self.validation_fraction < 1:
             raise ValueError(f"validation_fraction must lie in [0, 1), got {self.validation_fraction!r}")
         if self.average_decay is not None and not 0 <= self.average_decay < 1:
             raise ValueError(f"average_decay must lie in [0, 1), got {self.average_decay!r}")
-        if not (isinstance(self.seed, int) and self.seed >= 0):
+        if not (isinstance(self.seed, Integral) and self.seed >= 0):
             raise ValueError(f"seed must be a non-negative integer, got {self.seed!r}")
+        object.__setattr__(self, "seed", int(self.seed))
 
     @classmethod
     def preset(cls, name: str, **changes: Any) -> TrainingConfig:
@@ -102,7 +110,7 @@ class TrainingConfig:
 
 # Training events to process in total, and the limits of the number of epochs.
 _BUDGET: Mapping[str, tuple[float, int, int]] = {
-    "fast": (6e6, 4, 30),
+    "fast": (6e6, 4, 16),
     "standard": (4e7, 20, 80),
     "thorough": (1.6e8, 60, 160),
 }
@@ -137,18 +145,24 @@ def resolve(config: TrainingConfig, n_train: int, effective_events: float) -> Se
         network=config.network or _network(config.quality, effective_events),
         epochs=epochs,
         batch_size=batch_size,
-        learning_rate=config.learning_rate or 2e-3,
+        learning_rate=config.learning_rate or 1e-2,
         stop_patience=config.stop_patience or max(8, epochs // 3),
-        average_decay=min(0.999, max(0.0, 1 - 50 / max(steps, 50))) if config.average_decay is None else config.average_decay,
+        average_decay=min(0.999, max(0.0, 1 - 50 / max(steps, 50)))
+        if config.average_decay is None
+        else config.average_decay,
     )
 
 
 def _network(quality: Quality, effective_events: float) -> SmoothNetwork:
     """Capacity that the events can determine."""
-    sizes = ((5e3, (24, 24), 8), (3e4, (32, 32), 10), (1e5, (48, 48), 14), (5e5, (64, 64), 18), (math.inf, (96, 96), 20))
-    for limit, hidden, n_components in sizes:
-        if effective_events < limit:
-            break
+    sizes = (
+        (1e4, (16, 16), 8),
+        (3e4, (24, 24), 10),
+        (1e5, (32, 32), 12),
+        (5e5, (64, 64), 16),
+        (math.inf, (96, 96), 20),
+    )
+    _, hidden, n_components = next(size for size in sizes if effective_events < size[0])
     if quality == "thorough" and effective_events >= 5e5:
         hidden, n_components = (128, 128), 24
     return SmoothNetwork(hidden=hidden, n_components=n_components)
@@ -182,6 +196,7 @@ PRESETS: Mapping[str, TrainingConfig] = {
         _PAPER,
         network=PaperNetwork(a1=200, b1=200, b2=50, n_layers=3, width_fraction=0.5),
         batch_size=1000,
+        epochs=400,
         rate_patience=3,
         stop_patience=12,
         validation_fraction=0.0,

@@ -197,4 +197,3 @@ class Loop:
             f"largest event weight {np.abs(weights).max():.3g} times the mean). Usual reasons: a learning rate that "
             "is too high, or single events with huge weights; lower learning_rate, or cut or clip these events"
         )
-

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -28,9 +28,7 @@ class History:
     observables: tuple[str, ...]
     rows: list[dict[str, Any]] = field(default_factory=list)
 
-    def add(
-        self, seconds: float, learning_rate: float, training: Sequence[float], validation: Sequence[float]
-    ) -> None:
+    def add(self, seconds: float, learning_rate: float, training: Iterable[float], validation: Iterable[float]) -> None:
         """Append an epoch."""
         self.rows.append(
             {
@@ -74,7 +72,9 @@ def summarise(
     losses = history.validation()
     late = max(1, len(losses) // 10)
     reference = losses[-1 - late] if len(losses) > late else losses[0]
-    gain = float(np.sum(np.min(losses[:-late], axis=0) - np.min(losses, axis=0))) if len(losses) > late else float("inf")
+    gain = (
+        float(np.sum(np.min(losses[:-late], axis=0) - np.min(losses, axis=0))) if len(losses) > late else float("inf")
+    )
     sentences = [f"{len(losses)} epochs over {n_events} events in {seconds:.0f} s, {n_weights} weights."]
     if "time" in stopped:
         sentences.append("The time budget ended the training.")

@@ -1,0 +1,175 @@
+"""Speed of training, log density and sampling, one JSON line.
+
+Log density and sampling are timed on one thread and on two, each in its own process; the PyTorch
+mixture of equal size (``--peer torch``) runs in the same program on one thread. Medians of several
+runs; compare ratios, not seconds.
+
+    python benchmarks/speed.py
+    python benchmarks/speed.py --peer torch
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import subprocess
+import sys
+import time
+
+BATCHES = (10_000, 100_000)
+HIDDEN, N_COMPONENTS = (64, 64), 20
+
+
+def median_rate(function, n: int, repeats: int = 7) -> float:
+    """Events per second, median of several calls after two to warm up."""
+    import numpy as np
+
+    seconds = []
+    for number in range(repeats + 2):
+        start = time.perf_counter()
+        function()
+        if number >= 2:
+            seconds.append(time.perf_counter() - start)
+    return round(n / float(np.median(seconds)))
+
+
+def measure_density() -> dict:
+    """Rates of a density with random weights on the toy's observables."""
+    import numpy as np
+    import toy
+
+    from zfit_egmm import Density
+    from zfit_egmm.density.autoregressive import Autoregressive
+    from zfit_egmm.density.conditioners import SmoothNetwork
+    from zfit_egmm.density.theta import ThetaScaling
+    from zfit_egmm.projection import build_projection
+
+    sample = toy.grid_sample(200, seed=1)
+    network = SmoothNetwork(HIDDEN, N_COMPONENTS)
+    ranges = ((-5.0, 5.0),) * 4
+    scaling = ThetaScaling.from_values(sample.theta, with_core=True)
+    weights = Autoregressive(sample.observables, network, scaling.n_inputs, ranges).initial_weights(
+        np.random.default_rng(0)
+    )
+    projections = [build_projection(o, sample.column(o.name)) for o in sample.observables]
+    density = Density(
+        sample.observables,
+        sample.theta_names,
+        scaling,
+        network=network,
+        projections=projections,
+        latent_ranges=ranges,
+        weights=weights,
+    )
+    theta = np.array([0.3, -0.2])
+    rates = {}
+    for n in BATCHES:
+        x = density.sample(n, theta, seed=1)
+        rates[f"log_prob_{n}"] = median_rate(lambda x=x: density.log_prob(x, theta), n)
+        rates[f"sample_{n}"] = median_rate(lambda n=n: density.sample(n, theta, seed=2), n)
+    return rates
+
+
+def measure_training() -> dict:
+    """Seconds per million events and epoch of the standard network, compilation left out."""
+    import toy
+
+    from zfit_egmm import TrainingConfig, train
+    from zfit_egmm.density.conditioners import SmoothNetwork
+
+    sample = toy.grid_sample(5000, seed=1)
+    result = {}
+    for hidden in ((64, 64), (96, 96)):
+        config = TrainingConfig(epochs=20, batch_size=4096, network=SmoothNetwork(hidden, 20), stop_patience=100)
+        rows = train(sample, config, progress=False).training["history"]
+        seconds = (rows[-1]["seconds"] - rows[0]["seconds"]) / (len(rows) - 1)
+        result[f"train_s_per_1e6_events_and_epoch_{hidden[0]}"] = round(seconds / (0.85 * sample.n_events) * 1e6, 2)
+    return result
+
+
+def measure_torch() -> dict:
+    """Rates of a plain PyTorch mixture of the same size, float32, no truncation, one thread."""
+    import numpy as np
+    import torch
+
+    torch.set_num_threads(1)
+    torch.manual_seed(0)
+    networks = [
+        torch.nn.Sequential(
+            torch.nn.Linear(2 + i, HIDDEN[0]),
+            torch.nn.SiLU(),
+            torch.nn.Linear(HIDDEN[0], HIDDEN[1]),
+            torch.nn.SiLU(),
+            torch.nn.Linear(HIDDEN[1], 3 * N_COMPONENTS),
+        )
+        for i in range(4)
+    ]
+
+    def head(i, u, theta):
+        logit, mean, width = networks[i](torch.cat([theta, u[:, :i]], 1)).chunk(3, 1)
+        return logit, mean, torch.nn.functional.softplus(width) + 1e-4
+
+    @torch.no_grad()
+    def log_prob(u, theta):
+        total = 0
+        for i in range(4):
+            logit, mean, width = head(i, u, theta)
+            pull = (u[:, i : i + 1] - mean) / width
+            terms = torch.log_softmax(logit, 1) - 0.5 * pull**2 - torch.log(width) - 0.9189385
+            total = total + torch.logsumexp(terms, 1)
+        return total
+
+    @torch.no_grad()
+    def sample(n, theta):
+        u = torch.empty(n, 0)
+        for i in range(4):
+            logit, mean, width = head(i, u, theta)
+            chosen = torch.distributions.Categorical(logits=logit).sample()[:, None]
+            drawn = mean.gather(1, chosen) + width.gather(1, chosen) * torch.randn(n, 1)
+            u = torch.cat([u, drawn], 1)
+        return u
+
+    rates = {}
+    for n in BATCHES:
+        u = torch.tensor(np.random.default_rng(0).uniform(-3, 3, (n, 4)), dtype=torch.float32)
+        theta = torch.tensor([[0.3, -0.2]]).repeat(n, 1)
+        rates[f"log_prob_{n}"] = median_rate(lambda u=u, theta=theta: log_prob(u, theta), n)
+        rates[f"sample_{n}"] = median_rate(lambda n=n, theta=theta: sample(n, theta), n)
+    return rates
+
+
+def in_child(what: str, threads: int) -> dict:
+    environment = {**os.environ, "TF_CPP_MIN_LOG_LEVEL": "3", "OMP_NUM_THREADS": str(threads)}
+    command = [sys.executable, __file__, "--child", what, "--threads", str(threads)]
+    return json.loads(subprocess.run(command, env=environment, check=True, capture_output=True, text=True).stdout)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--peer", choices=["torch"])
+    parser.add_argument("--child", choices=["density", "training", "torch"], help=argparse.SUPPRESS)
+    parser.add_argument("--threads", type=int, default=2, help=argparse.SUPPRESS)
+    arguments = parser.parse_args()
+    if arguments.child:
+        if arguments.child != "torch":
+            import tensorflow as tf
+
+            tf.config.threading.set_intra_op_parallelism_threads(arguments.threads)
+            tf.config.threading.set_inter_op_parallelism_threads(arguments.threads)
+        measure = {"density": measure_density, "training": measure_training, "torch": measure_torch}
+        print(json.dumps(measure[arguments.child]()))
+        return
+    result = {f"threads_{threads}": in_child("density", threads) for threads in (1, 2)}
+    result["training_threads_2"] = in_child("training", 2)
+    if arguments.peer:
+        peer = in_child("torch", 1)
+        result["peer"] = {"torch": peer}
+        result["ratio_to_torch_one_thread"] = {
+            name: round(rate / peer[name], 2) for name, rate in result["threads_1"].items()
+        }
+    print(json.dumps(result))
+
+
+if __name__ == "__main__":
+    main()
