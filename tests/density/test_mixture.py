@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import itertools
+
 import mpmath
 import numpy as np
 import pytest
@@ -41,8 +43,7 @@ def test_integrates_to_one(name):
     # Mass of components far outside sits within a tiny distance of the edge.
     breaks = sorted(set(breaks) | {HIGH - 0.1, HIGH - 0.01, LOW + 0.1, LOW + 0.01})
     pieces = [
-        quad(lambda u: _density(u, name)[0], a, b, epsabs=1e-12, epsrel=1e-11)[0]
-        for a, b in zip(breaks, breaks[1:], strict=False)
+        quad(lambda u: _density(u, name)[0], a, b, epsabs=1e-12, epsrel=1e-11)[0] for a, b in itertools.pairwise(breaks)
     ]
     assert abs(sum(pieces) - 1) < 1e-9
 
