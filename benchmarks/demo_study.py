@@ -26,6 +26,13 @@ def pull(injected: float, fitted: dict[str, float]) -> float:
     return (fitted["value"] - injected) / side
 
 
+def significance(result: dict) -> float:
+    """Signed root of the profile likelihood ratio at the injected theta: Gaussian with width one in large samples."""
+    profile = result["profile"]
+    ratio = np.interp(result["injected"]["theta"], profile["theta"], profile["minus_two_delta_log_likelihood"])
+    return float(np.sign(result["fitted"]["theta"]["value"] - result["injected"]["theta"]) * np.sqrt(ratio))
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--seeds", type=int, default=20)
@@ -50,6 +57,13 @@ def main() -> None:
             "within_interval": float(np.mean(np.abs(pulls) < 1)),
             "pulls": [round(float(value), 2) for value in pulls],
         }
+    roots = np.array([significance(result) for result in results])
+    summary["theta_likelihood_root"] = {
+        "mean": round(float(roots.mean()), 3),
+        "spread": round(float(roots.std(ddof=1)), 3),
+        "largest": round(float(np.abs(roots).max()), 3),
+        "values": [round(float(value), 2) for value in roots],
+    }
     seconds = [sum(result["seconds"].values()) for result in results]
     print(
         json.dumps(

@@ -75,6 +75,10 @@ def run(
         "hesse": result.hesse,
         "valid": result.is_valid,
         "notes": list(result.notes),
+        "profile": {
+            "theta": [round(float(value), 4) for value in result.profile_theta],
+            "minus_two_delta_log_likelihood": [round(float(value), 4) for value in result.profile],
+        },
         "seed": seed,
         "seconds": {name: round(value, 2) for name, value in seconds.items()},
     }

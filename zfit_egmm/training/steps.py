@@ -20,11 +20,13 @@ class Optimiser:
         autoregressive: The factors.
         weights: Initial weights of every factor.
         average_decay: Decay per step of the running average.
+        weight_decay: Decay of the kernels per step, in units of the learning rate.
         use_xla: Whether steps are compiled with XLA, which takes about a second per factor and then
             saves a quarter of the time.
 
     Source:
-        Kingma and Ba, "Adam: a method for stochastic optimization", algorithm 1.
+        Kingma and Ba, "Adam: a method for stochastic optimization", algorithm 1, with the decoupled
+        weight decay of Loshchilov and Hutter, "Decoupled weight decay regularization".
     """
 
     PARTS = ("weights", "first", "second", "average")
@@ -35,10 +37,12 @@ class Optimiser:
         weights: Sequence[dict[str, np.ndarray]],
         average_decay: float,
         *,
+        weight_decay: float,
         use_xla: bool,
     ) -> None:
         self.autoregressive = autoregressive
         self.average_decay = average_decay
+        self.weight_decay = weight_decay
         self.use_xla = use_xla
         self.step = tf.Variable(0.0, dtype=tf.float32, trainable=False)
 
@@ -126,5 +130,8 @@ class Optimiser:
         first, second = self.first[number][name], self.second[number][name]
         new_first = first.assign(BETA_1 * first + (1 - BETA_1) * slope)
         new_second = second.assign(BETA_2 * second + (1 - BETA_2) * tf.square(slope))
-        new_weight = weight.assign_sub(rate * new_first / (tf.sqrt(new_second) + EPSILON))
+        change = new_first / (tf.sqrt(new_second) + EPSILON)
+        if weight.shape.rank == 2:
+            change += self.weight_decay * weight
+        new_weight = weight.assign_sub(rate * change)
         average.assign(decay * average + (1 - decay) * new_weight)
