@@ -98,7 +98,9 @@ class Loop:
             KeyboardInterrupt: After the state was saved, if there is a checkpoint.
         """
         try:
-            while self.active and len(self.history.rows) < self.settings.epochs and not self._is_out_of_time():
+            while self.active and len(self.history.rows) < self.settings.epochs:
+                if self._is_out_of_time() and self.history.rows:
+                    break
                 self._epoch(progress)
         except KeyboardInterrupt:
             if self.checkpoint is not None:
@@ -117,10 +119,9 @@ class Loop:
         first = self.steps - epoch * self.steps_per_epoch
         active = self.active
         data, size = self.prepared.training, self.settings.batch_size
-        last = self.history.rows[-1] if self.history.rows else None
         done = first
         for number in range(first, self.steps_per_epoch):
-            if self._is_out_of_time():
+            if self._is_out_of_time() and done:
                 break
             rows = order[number * size : (number + 1) * size]
             rates = np.array([self._rate(factor) for factor in self.factors], np.float32)
@@ -129,12 +130,11 @@ class Loop:
             self._sums[list(active)] += losses
             done = number + 1
             if number % SHOW_EVERY == 0:
-                shown = self._sums.sum() / done
                 progress.update(
                     self.fraction,
                     epoch=epoch + 1,
-                    training=float(shown),
-                    validation=sum(last["validation"]) if last else None,
+                    training=float(self._with_stopped(self._sums / done, active).sum()),
+                    validation=sum(self.history.rows[-1]["validation"]) if self.history.rows else None,
                 )
             if self.checkpoint is not None and time.monotonic() - self._last_save > CHECKPOINT_INTERVAL:
                 self._save()
@@ -151,10 +151,7 @@ class Loop:
 
     def _finish_epoch(self, training: np.ndarray, active: tuple[int, ...]) -> None:
         self._sums = np.zeros(len(self.factors))
-        previous = self.history.rows[-1] if self.history.rows else None
-        if previous is not None:
-            # A factor that has stopped keeps its last training loss.
-            training = np.where(np.isin(np.arange(len(training)), active), training, previous["training"])
+        training = self._with_stopped(training, active)
         held = self.prepared.validation
         validation = training if held is None else self.optimiser.losses(held.u, held.theta, held.weights)
         self._check_finite(validation, range(len(validation)), len(self.history.rows), np.zeros(len(validation)))
@@ -163,6 +160,12 @@ class Loop:
             self._judge(number, float(validation[number]), float(training[number]))
         if self.checkpoint is not None and time.monotonic() - self._last_save > 1.0:
             self._save()
+
+    def _with_stopped(self, training: np.ndarray, active: tuple[int, ...]) -> np.ndarray:
+        """Training losses of an epoch; factors that have stopped keep their last one."""
+        if not self.history.rows:
+            return training
+        return np.where(np.isin(np.arange(len(training)), active), training, self.history.rows[-1]["training"])
 
     def _judge(self, number: int, validation: float, training: float) -> None:
         """Keep the best weights of a factor; lower its learning rate or stop it when it stalls."""
