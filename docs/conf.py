@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from pathlib import Path
 
 # Autodoc imports the package, and with it TensorFlow and zfit, whose start-up messages help nobody here.
@@ -56,7 +57,7 @@ TUTORIAL_MARK = "<!-- cells of tutorials/h4l_step_by_step.py -->"
 def cells_as_markdown(script: str) -> str:
     """Markdown page of a script in the percent format: text of its text cells, its code as code blocks."""
     pages = []
-    for cell in script.split("# %%")[1:]:
+    for cell in re.split("^# %%", script, flags=re.MULTILINE)[1:]:
         head, _, body = cell.partition("\n")
         if "[markdown]" in head:
             pages.append("\n".join(line.removeprefix("#").removeprefix(" ") for line in body.strip().splitlines()))

@@ -201,6 +201,20 @@ def test_a_theta_outside_the_trained_range_warns_once_with_both_ranges(toy_densi
         pdf.pdf(x)
 
 
+@pytest.mark.parametrize("limits", [(), (-3, 3)])
+def test_a_fit_that_may_leave_the_trained_range_warns_once(toy_density, limits):
+    params = {name: zfit.Parameter(f"free_{name}", 0.1, *limits) for name in toy_density.theta_names}
+    pdf = EGMM(toy_density, params=params)
+    loss = zfit.loss.UnbinnedNLL(pdf, zfit.Data(toy_density.sample(20, [0, 0], seed=1), obs=pdf.space))
+    with pytest.warns(UserWarning, match=r"a fit of cx .*limits.* may leave the range \[-1, 1\]"):
+        loss.value()
+    with warnings.catch_warnings():
+        warnings.filterwarnings("error", message=".*in which it was trained")
+        loss.gradient()
+        inside = EGMM(toy_density, params=_params(toy_density))
+        zfit.loss.UnbinnedNLL(inside, zfit.Data(toy_density.sample(20, [0, 0], seed=1), obs=pdf.space)).value()
+
+
 def test_numbers_are_constant_parameters(toy_density):
     pdf = EGMM(toy_density, params={"cx": 0.5, "cy": -0.5})
     x = toy_density.sample(5, [0.5, -0.5], seed=1)

@@ -10,6 +10,8 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from zfit_egmm.archive import ModelFileError
+    from zfit_egmm.density.conditioners import PaperNetwork, SmoothNetwork
     from zfit_egmm.density.density import Density
     from zfit_egmm.events.sample import EventSample
     from zfit_egmm.observables import Observable
@@ -20,13 +22,26 @@ __version__ = "0.1.0"
 
 _HOME = {
     "Density": "zfit_egmm.density.density",
+    "ModelFileError": "zfit_egmm.archive",
+    "PaperNetwork": "zfit_egmm.density.conditioners",
+    "SmoothNetwork": "zfit_egmm.density.conditioners",
     "EventSample": "zfit_egmm.events.sample",
     "Observable": "zfit_egmm.observables",
     "TrainingConfig": "zfit_egmm.training.config",
     "train": "zfit_egmm.training.train",
 }
 
-__all__ = ["Density", "EventSample", "Observable", "TrainingConfig", "__version__", "train"]
+__all__ = [
+    "Density",
+    "EventSample",
+    "ModelFileError",
+    "Observable",
+    "PaperNetwork",
+    "SmoothNetwork",
+    "TrainingConfig",
+    "__version__",
+    "train",
+]
 
 
 def __getattr__(name: str) -> Any:

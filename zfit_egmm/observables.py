@@ -98,7 +98,7 @@ class Observable:
 
     @property
     def limits(self) -> tuple[float, float]:
-        """Ends of the axis as zfit sees it: half a unit wider on each side if discrete."""
+        """Ends of the axis as zfit sees it; half a unit wider on each side if discrete."""
         margin = 0.5 if self.is_discrete else 0.0
         return self.low - margin, self.high + margin
 

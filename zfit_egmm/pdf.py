@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import warnings
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -58,7 +59,8 @@ class EGMM(zfit.pdf.BasePDF):
         ValueError: If ``params`` or ``obs`` do not match the density.
 
     Warns:
-        UserWarning: Once per PDF, if it is evaluated with a parameter outside its trained range.
+        UserWarning: Once per PDF, if it is evaluated with a parameter outside its trained range, and once if it
+            enters a fit with a parameter that may leave it.
     """
 
     def __init__(
@@ -75,7 +77,7 @@ class EGMM(zfit.pdf.BasePDF):
         if not hasattr(density, "log_prob_tensor"):
             raise TypeError(f"EGMM needs a Density, got {type(density).__name__}; train one or use Density.load(path)")
         self._density = density
-        self._has_warned_range = False
+        self._has_warned: set[str] = set()
         space = _checked_space(density, obs)
         own = [observable.name for observable in density.observables]
         self._to_density = [space.obs.index(name) for name in own]
@@ -164,29 +166,50 @@ class EGMM(zfit.pdf.BasePDF):
         return _same_limits(lower, upper, own_lower, own_upper)
 
     def _warn_outside(self, params: Any) -> None:
-        """Compare the parameters with their trained ranges; inside a graph their values are unknown."""
-        if self._has_warned_range or not tf.executing_eagerly():
+        """Warn once of a value outside the trained range, and once of a fit that may go there.
+
+        Inside a graph, as in a loss, values are unknown: there the limits of the parameters count.
+        """
+        kind = "value" if tf.executing_eagerly() else "limits"
+        if kind in self._has_warned:
             return
         given = dict(params) if isinstance(params, Mapping) else {}
         for name, (low, high) in zip(self._density.theta_names, self._density.theta_range, strict=True):
             parameter = self.params[name]
-            value = float(given.get(parameter.name, given.get(name, parameter.value())))
+            if kind == "value":
+                value = float(given.get(parameter.name, given.get(name, parameter.value())))
+                lowest, highest = value, value
+                text = f"{name} = {value:g}{_allowed_range(parameter)} is outside"
+            else:
+                lowest, highest = _limits(parameter)
+                text = f"a fit of {name}{_allowed_range(parameter)} may leave"
             margin = 1e-9 * (high - low)
-            if not low - margin <= value <= high + margin:
-                self._has_warned_range = True
-                allowed = _allowed_range(parameter)
-                warnings.warn(
-                    f"{self.name}: parameter {parameter.name!r} = {value:g}{allowed} is outside the range "
-                    f"[{low:g}, {high:g}] in which {name!r} was trained; the density is an extrapolation there. "
-                    "Set the limits of the parameter to the trained range (said once)",
-                    stacklevel=3,
-                )
+            if not (lowest < low - margin or highest > high + margin):
+                continue
+            self._has_warned.add(kind)
+            warnings.warn(
+                f"{self.name}: {text} the range [{low:g}, {high:g}] in which it was trained; the density is an "
+                "extrapolation there. Set the limits of the parameter to the trained range (said once)",
+                stacklevel=3,
+            )
+
+
+def _limits(parameter: Any) -> tuple[float, float]:
+    """Values that a fit may give to a parameter; a fixed or composed one goes nowhere by itself."""
+    if not getattr(parameter, "independent", False) or not getattr(parameter, "floating", False):
+        return math.nan, math.nan
+    if not parameter.has_limits:
+        return -math.inf, math.inf
+    return float(parameter.lower), float(parameter.upper)
 
 
 def _allowed_range(parameter: Any) -> str:
-    if not getattr(parameter, "has_limits", False):
-        return " (no limits)" if getattr(parameter, "independent", False) else ""
-    return f" (limits [{float(parameter.lower):g}, {float(parameter.upper):g}])"
+    if not getattr(parameter, "independent", False) or not getattr(parameter, "floating", False):
+        return ""
+    low, high = _limits(parameter)
+    return f" (parameter {parameter.name!r}, " + (
+        "no limits)" if math.isinf(high - low) else f"limits [{low:g}, {high:g}])"
+    )
 
 
 def _checked_params(density: Density, params: Mapping[str, Any] | None) -> dict[str, Any]:

@@ -11,7 +11,7 @@ import pytest
 from zfit_egmm import Density, EventSample, Observable, TrainingConfig, train
 from zfit_egmm.archive import ModelFileError
 from zfit_egmm.training.prepare import prepare
-from zfit_egmm.training.record import History, summarise
+from zfit_egmm.training.record import FactorState, History, summarise
 
 CHILD = """
 import sys
@@ -123,10 +123,9 @@ def test_over_fitting_and_lack_of_time_are_said_in_words():
         history.add(1.0, 1e-3, [loss - 0.1], [loss])
     text = summarise(
         history,
-        stopped=["time"],
-        best=[1.0],
+        factors=[FactorState(best_loss=1.0, best_epoch=20, stopped="time")],
         training_loss=[0.9],
-        best_epochs=[20],
+        gap_error=0.01,
         seconds=20,
         n_events=1000,
         n_weights=9,

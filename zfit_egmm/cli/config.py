@@ -88,6 +88,8 @@ class TrainingSection(_Strict):
     epochs: int | None = None
     batch_size: int | None = None
     learning_rate: float | None = None
+    stop_patience: int | None = None
+    weight_decay: float | None = None
     validation_fraction: float | None = None
     projection: Literal["smooth", "linear"] | None = None
     network: NetworkConfig | None = None

@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass, field
 
 import numpy as np
 
@@ -13,7 +12,7 @@ from zfit_egmm.training.checkpoint import Checkpoint
 from zfit_egmm.training.config import Settings, TrainingConfig
 from zfit_egmm.training.prepare import Prepared
 from zfit_egmm.training.progress import TrainingProgress
-from zfit_egmm.training.record import History
+from zfit_egmm.training.record import FactorState, History
 from zfit_egmm.training.steps import Optimiser
 
 WARM_UP = 0.03
@@ -22,19 +21,6 @@ RATE_FACTOR = 0.5
 SMALLEST_RATE = 1e-3
 CHECKPOINT_INTERVAL = 15.0
 SHOW_EVERY = 10
-
-
-@dataclass
-class FactorState:
-    """How the training of one factor stands."""
-
-    best_loss: float = math.inf
-    best_epoch: int = 0
-    best_training: float = math.inf
-    rate_scale: float = 1.0
-    stalled: int = 0
-    stopped: str = ""
-    weights: dict[str, np.ndarray] = field(default_factory=dict)
 
 
 class Loop:
@@ -153,7 +139,7 @@ class Loop:
         self._sums = np.zeros(len(self.factors))
         training = self._with_stopped(training, active)
         held = self.prepared.validation
-        validation = training if held is None else self.optimiser.losses(held.u, held.theta, held.weights)
+        validation = training if held is None else self.optimiser.losses(held.u, held.theta, held.weights)[:-1]
         self._check_finite(validation, range(len(validation)), len(self.history.rows), np.zeros(len(validation)))
         self.history.add(self.seconds, self._rate(self.factors[active[0]]), training, validation)
         for number in active:

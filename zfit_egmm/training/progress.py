@@ -62,9 +62,9 @@ class TrainingProgress:
             self._bar.update(self._task, completed=fraction, status=status)
         elif self._is_logged and time.monotonic() - self._last > LOG_INTERVAL:
             self._last = time.monotonic()
-            self._console.print(f"{self._title}: {100 * fraction:.0f} %  {status}", highlight=False)
+            self._console.print(f"{self._title}: {100 * fraction:.0f} %  {status}", highlight=False, soft_wrap=True)
 
     def note(self, text: str) -> None:
         """Print a line above the bar."""
         if self._is_live or self._is_logged:
-            self._console.print(text, highlight=False)
+            self._console.print(text, highlight=False, soft_wrap=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -45,13 +46,35 @@ class History:
         return np.array([row["validation"] for row in self.rows]).reshape(-1, len(self.observables))
 
 
+@dataclass
+class FactorState:
+    """How the training of one factor stands.
+
+    Args:
+        best_loss: Lowest validation loss, nats per event.
+        best_epoch: Its epoch.
+        best_training: Lowest training loss, nats per event.
+        rate_scale: Factor of the learning rate, for the plateau schedule.
+        stalled: Epochs without improvement of the training loss.
+        stopped: Why the training ended: ``"epochs"``, ``"patience"`` or ``"time"``; empty while it runs.
+        weights: Averaged weights of the best epoch.
+    """
+
+    best_loss: float = math.inf
+    best_epoch: int = 0
+    best_training: float = math.inf
+    rate_scale: float = 1.0
+    stalled: int = 0
+    stopped: str = ""
+    weights: dict[str, np.ndarray] = field(default_factory=dict)
+
+
 def summarise(
     history: History,
     *,
-    stopped: Sequence[str],
-    best: Sequence[float],
+    factors: Sequence[FactorState],
     training_loss: Sequence[float],
-    best_epochs: Sequence[int],
+    gap_error: float,
     seconds: float,
     n_events: int,
     n_weights: int,
@@ -60,49 +83,51 @@ def summarise(
 
     Args:
         history: The history.
-        stopped: Why the training of each observable ended: ``"epochs"``, ``"patience"`` or ``"time"``.
-        best: Validation loss of the chosen weights per observable.
+        factors: The training of each observable, ended.
         training_loss: Training loss of the chosen weights per observable.
-        best_epochs: Epoch of the chosen weights per observable.
+        gap_error: Statistical error of the difference between the two, summed over the observables.
         seconds: Wall time.
         n_events: Training events.
         n_weights: Trained weights.
     """
+    stopped, best = [factor.stopped for factor in factors], [factor.best_loss for factor in factors]
     gap = float(np.sum(best) - np.sum(training_loss))
     losses = history.validation()
     late = max(1, len(losses) // 10)
-    reference = losses[-1 - late] if len(losses) > late else losses[0]
-    gain = (
-        float(np.sum(np.min(losses[:-late], axis=0) - np.min(losses, axis=0))) if len(losses) > late else float("inf")
-    )
+    gain = float(np.sum(losses[:-late].min(axis=0) - losses.min(axis=0))) if len(losses) > late else math.nan
     sentences = [f"{len(losses)} epochs over {n_events} events in {seconds:.0f} s, {n_weights} weights."]
     if "time" in stopped:
         sentences.append("The time budget ended the training.")
     elif "patience" in stopped and "epochs" not in stopped:
         sentences.append("It stopped by itself: the held-out events showed no further improvement.")
-    if gain > UNFINISHED_GAIN and reference is not None:
+    if math.isnan(gain):
+        sentences.append("Too few epochs to tell whether it has converged.")
+    elif gain > UNFINISHED_GAIN:
         sentences.append(
             f"The loss still fell by {gain:.2g} nats per event in the last tenth of the epochs: "
             "more epochs or time would help."
         )
     else:
         sentences.append("It has converged.")
-    if gap > OVERFIT_GAP:
+    if gap > max(OVERFIT_GAP, 3 * gap_error):
         sentences.append(
             f"Over-fitting: held-out events are {gap:.2g} nats per event worse than training events; "
             "the weights with the best held-out loss were kept. More events or a smaller network would help."
         )
     else:
-        sentences.append(f"No sign of over-fitting (held-out minus training loss {gap:.2g} nats per event).")
+        sentences.append(
+            f"No sign of over-fitting (held-out minus training loss {gap:.2g} +- {gap_error:.1g} nats per event)."
+        )
     return {
         "epochs": len(losses),
         "seconds": round(seconds, 1),
         "n_events": n_events,
         "n_weights": n_weights,
         "stopped": dict(zip(history.observables, stopped, strict=True)),
-        "best_epoch": dict(zip(history.observables, [int(e) for e in best_epochs], strict=True)),
+        "best_epoch": dict(zip(history.observables, [factor.best_epoch for factor in factors], strict=True)),
         "validation_loss": dict(zip(history.observables, [float(b) for b in best], strict=True)),
         "training_loss": dict(zip(history.observables, [float(b) for b in training_loss], strict=True)),
         "generalisation_gap": gap,
+        "generalisation_gap_error": gap_error,
         "verdict": " ".join(sentences),
     }

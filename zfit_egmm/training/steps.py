@@ -76,8 +76,12 @@ class Optimiser:
         return self._compiled[active](rates, u, theta, event_weights).numpy()
 
     def losses(self, u: np.ndarray, theta: np.ndarray, event_weights: np.ndarray, size: int = 16384) -> np.ndarray:
-        """Mean loss of every factor with the averaged weights, nats per event, shape ``(n_factors,)``."""
-        total = np.zeros(len(self.weights))
+        """Mean loss with the averaged weights, nats per event.
+
+        Returns:
+            One value per factor, and last the mean square of the sum of all factors.
+        """
+        total = np.zeros(len(self.weights) + 1)
         for start in range(0, len(u), size):
             part = slice(start, start + size)
             total += self._evaluate(u[part], theta[part], event_weights[part]).numpy()
@@ -106,7 +110,8 @@ class Optimiser:
     def _losses(self, u: tf.Tensor, theta: tf.Tensor, event_weights: tf.Tensor) -> tf.Tensor:
         parts = self.autoregressive.log_densities(self.average, theta, u)
         weights = tf.cast(event_weights, tf.float64)
-        return tf.stack([-tf.reduce_sum(weights * tf.cast(part, tf.float64)) for part in parts])
+        losses = [-tf.cast(part, tf.float64) for part in parts]
+        return tf.stack([tf.reduce_sum(weights * loss) for loss in [*losses, tf.square(tf.add_n(losses))]])
 
     def _step(
         self, active: tuple[int, ...], rates: tf.Tensor, u: tf.Tensor, theta: tf.Tensor, event_weights: tf.Tensor

@@ -101,13 +101,13 @@ def _density(sample: EventSample, config: TrainingConfig, settings: Settings, lo
     n_check = len(prepared.validation) if prepared.validation is not None else 100_000
     check = prepared.training
     part = np.random.default_rng([config.seed, 2]).permutation(len(check))[:n_check]
-    training_loss = loop.optimiser.losses(check.u[part], check.theta[part], check.weights[part])
+    *training_loss, square = loop.optimiser.losses(check.u[part], check.theta[part], check.weights[part])
+    variance = max(square - sum(training_loss) ** 2, 0.0)
     summary = summarise(
         loop.history,
-        stopped=[factor.stopped for factor in loop.factors],
-        best=[factor.best_loss for factor in loop.factors],
-        training_loss=list(training_loss),
-        best_epochs=[factor.best_epoch for factor in loop.factors],
+        factors=loop.factors,
+        training_loss=training_loss,
+        gap_error=float(np.sqrt(2 * variance / len(part))),
         seconds=loop.seconds,
         n_events=len(prepared.training),
         n_weights=sum(value.size for factor in best for value in factor.values()),
