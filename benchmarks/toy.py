@@ -7,6 +7,7 @@ shift of x3 are kept, the second factor of q is rising, and the width of x1 give
 from __future__ import annotations
 
 import numpy as np
+from scipy.integrate import trapezoid
 from scipy.special import ndtr, ndtri
 
 from zfit_egmm import EventSample, Observable
@@ -36,7 +37,7 @@ def _shape_x2(x2: np.ndarray, cx: np.ndarray, cy: np.ndarray) -> np.ndarray:
 
 def _norm_x2(cy: np.ndarray) -> np.ndarray:
     """Integral of the shape of x2: the sine integrates to zero, the rest is linear in cy."""
-    flat, cosine = (np.trapezoid(_shape_x2(GRID, 0.0, c), GRID) for c in (0.0, 1.0))
+    flat, cosine = (trapezoid(_shape_x2(GRID, 0.0, c), GRID) for c in (0.0, 1.0))
     return flat + cy * (cosine - flat)
 
 
