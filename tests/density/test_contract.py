@@ -18,7 +18,7 @@ def _box(density):
 
 
 def _points(density, m, seed):
-    """Sobol points in the box, with discrete observables on their integers."""
+    """Scrambled Sobol points in the box."""
     low, high = _box(density).T
     return low + (high - low) * qmc.Sobol(len(low), seed=seed).random_base2(m)
 
@@ -34,15 +34,30 @@ def test_integrates_to_one_by_quadrature_in_one_dimension(plain_density):
 
 
 @pytest.mark.statistical
-@pytest.mark.parametrize(("name", "m"), [("toy", 20), ("h4l", 17), ("mixed", 17)])
+@pytest.mark.parametrize(("name", "m"), [("toy", 20), ("h4l", 18), ("mixed", 18)])
 def test_integrates_to_one_by_quasi_monte_carlo(name, m, request):
     density = request.getfixturevalue(f"{name}_density")
     theta = [0.6 * low + 0.4 * high for low, high in density.theta_range]
     volume = np.prod(np.diff(_box(density), axis=1))
-    estimates = [volume * np.exp(density.log_prob(_points(density, m, seed), theta)).mean() for seed in range(5)]
+    estimates = [volume * np.exp(density.log_prob(_points(density, m, seed), theta)).mean() for seed in range(8)]
     error = np.std(estimates, ddof=1) / np.sqrt(len(estimates))
+    # The error of a few scramblings is itself uncertain where the density has spikes at the ends of a range.
     assert error < 5e-4
-    assert abs(np.mean(estimates) - 1) < min(1e-3, 4 * error + 1e-9)
+    assert abs(np.mean(estimates) - 1) < min(1e-3, max(4 * error, 5e-4))
+
+
+def test_integrates_to_one_on_a_grid(mixed_density):
+    # Points equidistant on the latent axes resolve the ends of the ranges, where Sobol points are too few.
+    first, last = mixed_density.projections[0], mixed_density.projections[2]
+    n = 500
+    u = 10 * (np.arange(n) + 0.5) / n - 5
+    x, z = first.physical(u).numpy(), last.physical(u).numpy()
+    element = (10 / n) ** 2 / np.exp(first.latent(x)[1].numpy()[:, None] + last.latent(z)[1].numpy())
+    total = 0.0
+    for jets in range(4):
+        rows = np.stack([np.repeat(x, n), np.full(n * n, float(jets)), np.tile(z, n)], axis=1)
+        total += np.sum(np.exp(mixed_density.log_prob(rows, [-0.2])) * element.ravel())
+    assert abs(total - 1) < 1e-6
 
 
 def test_an_event_has_the_same_density_alone_in_a_batch_and_in_chunks(density, theta):
