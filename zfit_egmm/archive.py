@@ -134,6 +134,11 @@ def read(path: str | Path, *, kind: str, version: int) -> tuple[dict[str, Any], 
     return manifest, arrays
 
 
+def with_prefix(arrays: Mapping[str, np.ndarray], prefix: str) -> dict[str, np.ndarray]:
+    """The arrays whose names start with a prefix, by the rest of their names."""
+    return {name.removeprefix(prefix): array for name, array in arrays.items() if name.startswith(prefix)}
+
+
 def _read_manifest(archive: zipfile.ZipFile, source: Path) -> dict[str, Any]:
     if "manifest.json" not in archive.namelist():
         raise ModelFileError(f"{source} is an archive of something else: it holds no manifest.json")

@@ -101,7 +101,7 @@ def _rebuild(manifest: dict[str, Any], arrays: dict[str, np.ndarray]) -> Density
             for n, kind in enumerate(manifest["projections"])
         ],
         latent_ranges=_pairs(manifest["latent_ranges"]),
-        weights=[_named(arrays, f"factor_{number}_") for number in range(len(manifest["observables"]))],
+        weights=[archive.with_prefix(arrays, f"factor_{number}_") for number in range(len(manifest["observables"]))],
         training=manifest["training"],
     )
     _check_weights(density)
@@ -126,10 +126,6 @@ def _check_lengths(manifest: dict[str, Any]) -> None:
 
 def _pairs(values: list[list[float]]) -> tuple[tuple[float, float], ...]:
     return tuple((float(low), float(high)) for low, high in values)
-
-
-def _named(arrays: dict[str, np.ndarray], prefix: str) -> dict[str, np.ndarray]:
-    return {name.removeprefix(prefix): array for name, array in arrays.items() if name.startswith(prefix)}
 
 
 def _check_weights(density: Density) -> None:

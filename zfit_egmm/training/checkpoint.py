@@ -38,7 +38,7 @@ class Checkpoint:
     def save(self, loop: Loop) -> None:
         """Save the state of the loop."""
         arrays = {f"optimiser_{name}": value for name, value in loop.optimiser.state().items()}
-        arrays["sums"] = loop._sums
+        arrays["sums"] = loop.sums
         factors = []
         for number, factor in enumerate(loop.factors):
             arrays |= {f"best_{number}_{name}": value for name, value in factor.weights.items()}
@@ -65,22 +65,18 @@ class Checkpoint:
                 f"{self.path} is the checkpoint of another sample or configuration; delete it to start anew, "
                 "or name another checkpoint"
             )
-        loop.optimiser.restore(_named(arrays, "optimiser_"))
-        loop._sums = arrays["sums"]
+        loop.optimiser.restore(archive.with_prefix(arrays, "optimiser_"))
+        loop.sums = arrays["sums"]
         loop.history.rows = manifest["history"]
         loop.earlier_seconds = manifest["seconds"]
         for number, (factor, saved) in enumerate(zip(loop.factors, manifest["factors"], strict=True)):
             for key, value in saved.items():
                 setattr(factor, key, value)
-            factor.weights = _named(arrays, f"best_{number}_")
+            factor.weights = archive.with_prefix(arrays, f"best_{number}_")
 
     def delete(self) -> None:
         """Remove the file once the training is done."""
         self.path.unlink(missing_ok=True)
-
-
-def _named(arrays: dict[str, np.ndarray], prefix: str) -> dict[str, np.ndarray]:
-    return {name.removeprefix(prefix): array for name, array in arrays.items() if name.startswith(prefix)}
 
 
 def _fingerprint(sample: EventSample, config: TrainingConfig) -> str:

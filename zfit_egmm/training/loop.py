@@ -51,7 +51,7 @@ class Loop:
         self.earlier_seconds = 0.0
         self._start = time.monotonic()
         self._last_save = self._start
-        self._sums = np.zeros(len(self.factors))
+        self.sums = np.zeros(len(self.factors))
         if checkpoint is not None:
             checkpoint.restore(self)
 
@@ -103,45 +103,46 @@ class Loop:
         epoch = len(self.history.rows)
         order = np.random.default_rng([self.config.seed, 1, epoch]).permutation(len(self.prepared.training))
         first = self.steps - epoch * self.steps_per_epoch
-        active = self.active
+        active, scales = self.active, np.array([factor.rate_scale for factor in self.factors])
         data, size = self.prepared.training, self.settings.batch_size
         done = first
         for number in range(first, self.steps_per_epoch):
             if self._is_out_of_time() and done:
                 break
             rows = order[number * size : (number + 1) * size]
-            rates = np.array([self._rate(factor) for factor in self.factors], np.float32)
+            rates = (self._rate() * scales).astype(np.float32)
             losses = self.optimiser.train_step(active, rates, data.u[rows], data.theta[rows], data.weights[rows])
             self._check_finite(losses, active, epoch, rates)
-            self._sums[list(active)] += losses
+            self.sums[list(active)] += losses
             done = number + 1
             if number % SHOW_EVERY == 0:
                 progress.update(
                     self.fraction,
                     epoch=epoch + 1,
-                    training=float(self._with_stopped(self._sums / done, active).sum()),
+                    training=float(self._with_stopped(self.sums / done, active).sum()),
                     validation=sum(self.history.rows[-1]["validation"]) if self.history.rows else None,
                 )
             if self.checkpoint is not None and time.monotonic() - self._last_save > CHECKPOINT_INTERVAL:
                 self._save()
         if done:
-            self._finish_epoch(self._sums / done, active)
+            self._finish_epoch(self.sums / done, active)
 
-    def _rate(self, factor: FactorState) -> float:
+    def _rate(self) -> float:
+        """Learning rate of the schedule, to be multiplied with the scale of each factor."""
         if self.config.schedule == "plateau":
-            return self.settings.learning_rate * factor.rate_scale
+            return self.settings.learning_rate
         fraction = self.fraction
         warm = min(1.0, (fraction + 1e-6) / WARM_UP)
         cosine = 0.5 * (1 + math.cos(math.pi * max(0.0, fraction - WARM_UP) / (1 - WARM_UP)))
         return self.settings.learning_rate * warm * (FINAL_RATE + (1 - FINAL_RATE) * cosine)
 
     def _finish_epoch(self, training: np.ndarray, active: tuple[int, ...]) -> None:
-        self._sums = np.zeros(len(self.factors))
+        self.sums = np.zeros(len(self.factors))
         training = self._with_stopped(training, active)
         held = self.prepared.validation
         validation = training if held is None else self.optimiser.losses(held.u, held.theta, held.weights)[:-1]
         self._check_finite(validation, range(len(validation)), len(self.history.rows), np.zeros(len(validation)))
-        self.history.add(self.seconds, self._rate(self.factors[active[0]]), training, validation)
+        self.history.add(self.seconds, self._rate() * self.factors[active[0]].rate_scale, training, validation)
         for number in active:
             self._judge(number, float(validation[number]), float(training[number]))
         if self.checkpoint is not None and time.monotonic() - self._last_save > 1.0:
