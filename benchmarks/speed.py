@@ -48,7 +48,7 @@ def measure_density() -> dict:
     sample = toy.grid_sample(200, seed=1)
     network = SmoothNetwork(HIDDEN, N_COMPONENTS)
     ranges = ((-5.0, 5.0),) * 4
-    scaling = ThetaScaling.from_values(sample.theta, with_core=True)
+    scaling = ThetaScaling.from_values(sample.theta)
     weights = Autoregressive(sample.observables, network, scaling.n_inputs, ranges).initial_weights(
         np.random.default_rng(0)
     )

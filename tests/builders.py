@@ -21,7 +21,7 @@ def random_density(seed: int = 0) -> Density:
     )
     events = {"mass": 100 + rng.exponential(20, 2000) % 100, "angle": rng.normal(0, 0.7, 2000).clip(-1.9, 1.9)}
     network = SmoothNetwork(hidden=(8, 6), n_components=4)
-    scaling = ThetaScaling.from_values(rng.uniform(-1, 3, (50, 1)), with_core=True)
+    scaling = ThetaScaling.from_values(rng.uniform(-1, 3, (50, 1)))
     latent_ranges = ((-4.5, 4.0), (0.0, 3.0), (-4.0, 4.8))
     weights = Autoregressive(observables, network, scaling.n_inputs, latent_ranges).initial_weights(rng)
     return Density(

@@ -381,7 +381,7 @@ def test_array_that_is_no_array(model, tmp_path, content):
 
 @pytest.mark.parametrize(
     "key",
-    ["observables", "theta_names", "theta_range", "theta_core", "network", "projections", "latent_ranges", "training"],
+    ["observables", "theta_names", "theta_range", "network", "projections", "latent_ranges", "training"],
 )
 def test_incomplete_manifest(density, tmp_path, key):
     manifest = describe(density)
@@ -420,7 +420,6 @@ def test_arrays_that_do_not_fit(density, tmp_path, change, message):
         {"projections": ["smooth"]},
         {"theta_names": ["coupling", "other"]},
         {"theta_range": [[0, 1], [0, 1]]},
-        {"theta_core": []},
         {"latent_ranges": [[0, 1]]},
         {"observables": [{"name": "mass"}]},
         {"observables": "mass"},

@@ -6,16 +6,8 @@ import tensorflow as tf
 from scipy.integrate import cumulative_trapezoid
 
 from zfit_egmm import Observable
-from zfit_egmm.projection import (
-    ALPHA,
-    BETA,
-    GAMMA,
-    Projection,
-    build_projection,
-    target_cdf,
-    target_density,
-    target_quantile,
-)
+from zfit_egmm.latent_target import ALPHA, BETA, GAMMA, LatentTarget
+from zfit_egmm.projection import Projection, build_projection
 
 KINDS = ("smooth", "linear")
 N = 50_000
@@ -42,13 +34,33 @@ def test_target_is_the_published_function():
     u = np.linspace(-5, 5, 20_001)
     published = 1 / ((1 + np.exp(ALPHA * (u - BETA) - GAMMA)) * (1 + np.exp(-ALPHA * (u + BETA) - GAMMA)))
     cdf = cumulative_trapezoid(published, u, initial=0)
-    assert np.abs(target_cdf(u) - cdf / cdf[-1]).max() < 1e-7
-    assert np.allclose(target_density(u), published / cdf[-1], rtol=1e-6)
+    assert np.abs(LatentTarget().cdf(u) - cdf / cdf[-1]).max() < 1e-7
+    assert np.allclose(LatentTarget().density(u), published / cdf[-1], rtol=1e-6)
 
 
-def test_target_quantile_inverts_the_cdf():
+TARGETS = [LatentTarget(low, high) for low in (False, True) for high in (False, True)]
+
+
+@pytest.mark.parametrize("target", TARGETS)
+def test_target_quantile_inverts_the_cdf(target):
     u = np.linspace(-5, 5, 10_001)
-    assert np.abs(target_quantile(target_cdf(u)) - u).max() < 1e-9
+    assert np.abs(target.quantile(target.cdf(u)) - u).max() < 1e-9
+    assert np.allclose(target.cdf(np.array([-5.0, 5.0])), [0, 1], rtol=0, atol=1e-15)
+
+
+@pytest.mark.parametrize("target", TARGETS)
+def test_target_density_is_the_derivative_of_its_cdf(target):
+    u = np.linspace(-5, 5, 20_001)
+    cdf = cumulative_trapezoid(target.density(u), u, initial=0)
+    assert np.abs(cdf - target.cdf(u)).max() < 1e-7
+
+
+@pytest.mark.parametrize("target", TARGETS)
+def test_target_falls_off_only_where_it_is_soft(target):
+    low, middle, high = target.density(np.array([-5.0, 0.0, 5.0]))
+    assert (low < 1e-2 * middle) == target.is_soft_low
+    assert (high < 1e-2 * middle) == target.is_soft_high
+    assert np.isclose(target.density(np.array([-1.0]))[0], middle, rtol=1e-3)
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -95,12 +107,32 @@ def test_smooth_map_has_a_continuous_slope_and_the_linear_one_has_steps():
 def test_latent_density_is_close_to_the_target_for_a_small_linear_fraction(kind):
     rng = np.random.default_rng(4)
     observable = Observable("x", 0, 1, linear_fraction=0.01)
-    x = rng.beta(2, 5, N)
+    x = -np.log(1 - rng.random(N) * -np.expm1(-3)) / 3
     u = build_projection(observable, x, kind=kind).latent(x)[0].numpy()
     counts, edges = np.histogram(u, bins=20, range=(-5, 5))
-    expected = N * np.diff(target_cdf(edges))
-    inner = expected > 3300
+    is_published = kind == "linear"
+    expected = N * np.diff(LatentTarget(is_published, is_published).cdf(edges))
+    inner = expected > 0.8 * expected.max()
     assert np.abs(counts[inner] / expected[inner] - 1).max() < 0.1
+
+
+@pytest.mark.parametrize("n", [400, 5_000, N])
+@pytest.mark.parametrize(
+    ("quantile", "is_soft"),
+    [
+        (lambda i: i, (False, False)),
+        (np.sqrt, (True, False)),
+        (lambda i: 1 - np.sqrt(i), (False, True)),
+        (lambda i: 0.3 + 0.4 * i, (False, False)),
+    ],
+    ids=["flat", "rises from zero", "falls to zero", "far from the ends"],
+)
+def test_ends_are_soft_where_the_density_vanishes_just_there(quantile, is_soft, n):
+    x = quantile((np.arange(n) + 0.5) / n)
+    projection = build_projection(Observable("x", 0, 1, linear_fraction=0.5), x)
+    share = np.diff(np.interp([-5, -4.5, 4.5, 5], projection.knots_u, projection.knots_x))[[0, 2]]
+    # A soft end squeezes the last tenth of the latent axis into far less than a hundredth of the range.
+    assert ((share < 0.01) == is_soft).all()
 
 
 @pytest.mark.parametrize(

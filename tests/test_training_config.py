@@ -8,7 +8,7 @@ import pytest
 from zfit_egmm import Observable, TrainingConfig
 from zfit_egmm.density.autoregressive import Autoregressive
 from zfit_egmm.density.conditioners import PaperNetwork, SmoothNetwork
-from zfit_egmm.training.config import PRESETS, resolve
+from zfit_egmm.training.config import PRESETS, resolve, validation_fraction
 
 FOUR = tuple(Observable(name, 0, 1) for name in "abcd")
 
@@ -182,6 +182,12 @@ def test_automatic_settings_are_usable(n):
         assert 0 <= settings.average_decay <= 0.999
 
 
+def test_large_samples_hold_out_a_limited_number_of_events():
+    assert validation_fraction(TrainingConfig(), 1000) == 0.15
+    assert validation_fraction(TrainingConfig(), 10**7) * 10**7 == 1e5
+    assert validation_fraction(TrainingConfig(validation_fraction=0.3), 10**7) == 0.3
+
+
 def test_a_batch_is_never_larger_than_the_sample():
     assert resolve(TrainingConfig.preset("paper-ewzjj-4d"), 900, 900).batch_size == 900
 
@@ -190,6 +196,7 @@ def test_the_network_grows_with_the_events_that_count():
     sizes = [resolve(TrainingConfig(), 10**6, events).network for events in (1e3, 1e4, 5e4, 2e5, 1e6)]
     components = [network.n_components for network in sizes]
     assert components == sorted(set(components))
-    assert [network.hidden[0] for network in sizes] == sorted({network.hidden[0] for network in sizes})
+    areas = [sum(width**2 for width in network.hidden) for network in sizes]
+    assert areas == sorted(set(areas))
     thorough = resolve(TrainingConfig(quality="thorough"), 10**6, 1e6).network
     assert thorough.hidden > sizes[-1].hidden

@@ -14,16 +14,19 @@ from typing import Literal
 import numpy as np
 import tensorflow as tf
 from scipy.interpolate import PchipInterpolator
-from scipy.special import expit
 
+from zfit_egmm.latent_target import LatentTarget
 from zfit_egmm.observables import LATENT_LIMIT, Observable
-
-ALPHA, BETA, GAMMA = 4.0, 3.0, 1.0
-"""Constants of the target density, eq. 4 of Menary and Price, "Learning to discover"."""
 
 LINEAR_BINS = 200
 SMOOTH_STEPS = 8
+SOFT_END_STEPS = 40
+SMALLEST_STEP = 1e-6
 EVENTS_PER_SMOOTH_BIN = 400
+END_PIECE, END_EVENTS = 0.005, 50
+VANISHING = (0.002, 0.3)
+"""Share of the events in the outermost piece of response, over its size, at which a density vanishes just there.
+Below, hardly any event comes near the end of the range."""
 
 
 @dataclass(frozen=True)
@@ -157,36 +160,6 @@ def build_projection(
     return Projection(kind, knots_x, u, slope / (observable.high - observable.low))
 
 
-def target_cdf(u: np.ndarray) -> np.ndarray:
-    """Cumulative distribution of the latent target on ``[-5, 5]``.
-
-    Source:
-        Integral of eq. 4 of Menary and Price, "Learning to discover", in closed form.
-    """
-    low, high = _target_integral(np.array([-LATENT_LIMIT, LATENT_LIMIT]))
-    return (_target_integral(u) - low) / (high - low)
-
-
-def target_quantile(fraction: np.ndarray) -> np.ndarray:
-    """Inverse of :func:`target_cdf`, for fractions in ``[0, 1]``."""
-    low, high = _target_integral(np.array([-LATENT_LIMIT, LATENT_LIMIT]))
-    integral = low + np.asarray(fraction) * (high - low)
-    total = 2 * (ALPHA * BETA + GAMMA)
-    rise = np.log(np.expm1(integral)) - np.log1p(-np.exp(integral - total))
-    return np.clip((rise - GAMMA) / ALPHA - BETA, -LATENT_LIMIT, LATENT_LIMIT)
-
-
-def target_density(u: np.ndarray) -> np.ndarray:
-    """Density of the latent target on ``[-5, 5]``, the derivative of :func:`target_cdf`."""
-    low, high = _target_integral(np.array([-LATENT_LIMIT, LATENT_LIMIT]))
-    rise, fall = expit(ALPHA * (u + BETA) + GAMMA), expit(-ALPHA * (u - BETA) + GAMMA)
-    return ALPHA * rise * fall * -np.expm1(-2 * (ALPHA * BETA + GAMMA)) / (high - low)
-
-
-def _target_integral(u: np.ndarray) -> np.ndarray:
-    return np.logaddexp(0, ALPHA * (u + BETA) + GAMMA) - np.logaddexp(0, ALPHA * (u - BETA) - GAMMA)
-
-
 def _empirical_cdf(position: np.ndarray, mass: np.ndarray, at: np.ndarray) -> np.ndarray:
     """Weighted CDF at increasing points, made monotone where negative weights let it fall."""
     cumulative = np.concatenate([[0.0], np.cumsum(mass)])
@@ -199,7 +172,7 @@ def _linear_knots(position: np.ndarray, mass: np.ndarray, fraction: float) -> tu
     t = np.linspace(0, 1, LINEAR_BINS + 1)
     response = fraction * t + (1 - fraction) * _pinned(_empirical_cdf(position, mass, t))
     latent = np.linspace(-LATENT_LIMIT, LATENT_LIMIT, LINEAR_BINS + 1)
-    latent_response = target_cdf(latent)
+    latent_response = LatentTarget().cdf(latent)
     # The composition of two piecewise-linear maps has the knots of both.
     levels = np.union1d(response, latent_response)
     keep = np.concatenate([[True], np.diff(levels) > 1e-12])
@@ -224,15 +197,50 @@ def _smooth_knots(position: np.ndarray, mass: np.ndarray, fraction: float) -> tu
     at_edges = np.interp(edges, fine, response)
     density = np.diff(at_edges) / np.diff(edges)
     centres = 0.5 * (edges[1:] + edges[:-1])
-    t = np.unique(np.concatenate([np.linspace(a, b, SMOOTH_STEPS + 1) for a, b in itertools.pairwise(edges)]))
+    target = LatentTarget(*_vanishes(position, mass, fraction))
+    t = np.unique(np.concatenate([*_steps(edges), *_steps_of_soft_ends(edges, target)]))
     log_density = _interpolate(centres, np.log(density), t)
     smooth = np.exp(log_density)
     middle = np.exp(_interpolate(centres, np.log(density), 0.5 * (t[1:] + t[:-1])))
     pieces = np.diff(t) * (smooth[1:] + 4 * middle + smooth[:-1]) / 6
     cumulative = np.concatenate([[0.0], np.cumsum(pieces)])
-    u = target_quantile(cumulative / cumulative[-1])
+    u = target.quantile(cumulative / cumulative[-1])
     u[0], u[-1] = -LATENT_LIMIT, LATENT_LIMIT
-    return t, u, smooth / cumulative[-1] / target_density(u)
+    return t, u, smooth / cumulative[-1] / target.density(u)
+
+
+def _vanishes(position: np.ndarray, mass: np.ndarray, fraction: float) -> tuple[bool, bool]:
+    """Whether the blend's share of data is small in the outermost piece of response on each side.
+
+    A density that is finite at the end of the range, as of an angle or above a cut, is best left
+    with its abrupt end; one that vanishes there is easier to describe if it fades out.
+    """
+    effective = mass.sum() ** 2 / np.square(mass).sum()
+    piece = float(np.clip(END_EVENTS / effective, END_PIECE, 10 * END_PIECE))
+
+    def is_soft(distance: np.ndarray) -> bool:
+        order = np.argsort(distance)
+        reached, share = distance[order], np.cumsum(mass[order]) / mass.sum()
+        response = fraction * reached + (1 - fraction) * share
+        inside = np.searchsorted(response, piece)
+        ratio = share[inside - 1] / piece if inside else 0.0
+        return bool(VANISHING[0] < ratio < VANISHING[1])
+
+    return is_soft(position), is_soft(1 - position)
+
+
+def _steps(edges: np.ndarray) -> list[np.ndarray]:
+    return [np.linspace(a, b, SMOOTH_STEPS + 1) for a, b in itertools.pairwise(edges)]
+
+
+def _steps_of_soft_ends(edges: np.ndarray, target: LatentTarget) -> list[np.ndarray]:
+    """Knots that follow the steep map of a soft end, down to the smallest distance."""
+    steps = []
+    if target.is_soft_low:
+        steps.append(np.geomspace(SMALLEST_STEP, edges[1], SOFT_END_STEPS))
+    if target.is_soft_high:
+        steps.append(1 - np.geomspace(SMALLEST_STEP, 1 - edges[-2], SOFT_END_STEPS))
+    return steps
 
 
 def _interpolate(centres: np.ndarray, values: np.ndarray, at: np.ndarray) -> np.ndarray:

@@ -55,8 +55,6 @@ def describe(density: Density) -> dict[str, Any]:
         "observables": [asdict(observable) for observable in density.observables],
         "theta_names": list(density.theta_names),
         "theta_range": [list(pair) for pair in density.theta_range],
-        "theta_core": [list(pair) for pair in density.scaling.core],
-        "theta_with_core": density.scaling.with_core,
         "network": {"kind": network_kind(network), **asdict(network)},
         "projections": [None if projection is None else projection.kind for projection in density.projections],
         "latent_ranges": [list(pair) for pair in density.autoregressive.latent_ranges],
@@ -92,7 +90,7 @@ def _rebuild(manifest: dict[str, Any], arrays: dict[str, np.ndarray]) -> Density
     density = Density(
         [Observable(**entry) for entry in manifest["observables"]],
         manifest["theta_names"],
-        ThetaScaling(_pairs(manifest["theta_range"]), _pairs(manifest["theta_core"]), manifest["theta_with_core"]),
+        ThetaScaling(_pairs(manifest["theta_range"])),
         network=NETWORKS[network.pop("kind")](**network),
         projections=[
             None
@@ -112,7 +110,7 @@ def _check_lengths(manifest: dict[str, Any]) -> None:
     """Check that the entries of the manifest fit each other."""
     for names, keys in (
         ("observables", ("projections", "latent_ranges")),
-        ("theta_names", ("theta_range", "theta_core")),
+        ("theta_names", ("theta_range",)),
     ):
         for key in keys:
             if len(manifest[key]) != len(manifest[names]):

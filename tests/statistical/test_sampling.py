@@ -55,7 +55,7 @@ def _gaussians(width_factor: float) -> Density:
     rng = np.random.default_rng(2)
     observables = [Observable(name, 0, 10) for name in "abc"]
     network = SmoothNetwork((16, 16), n_components=1, width_fraction=0.15)
-    scaling = ThetaScaling.from_values(rng.uniform(-1, 1, (100, 1)), with_core=True)
+    scaling = ThetaScaling.from_values(rng.uniform(-1, 1, (100, 1)))
     weights = Autoregressive(tuple(observables), network, scaling.n_inputs, RANGES).initial_weights(rng)
     start = 0.15 * 10.0
     for factor in weights:

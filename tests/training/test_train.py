@@ -127,12 +127,32 @@ def test_over_fitting_and_lack_of_time_are_said_in_words():
         training_loss=[0.9],
         gap_error=0.01,
         seconds=20,
+        planned_epochs=30,
         n_events=1000,
         n_weights=9,
     )["verdict"]
-    assert "time budget" in text
+    assert "time budget ended the training after 20 of 30 epochs" in text
     assert "more epochs or time would help" in text
     assert "Over-fitting" in text
+
+
+@pytest.mark.parametrize(("planned", "verdict"), [(25, "It has converged."), (100, "More time would probably help.")])
+def test_a_flat_loss_is_no_convergence_if_most_of_the_epochs_are_missing(planned, verdict):
+    history = History(("x",))
+    for _ in range(20):
+        history.add(1.0, 1e-3, [1.0], [1.0])
+    factors = [FactorState(best_loss=1.0, best_epoch=20, stopped="time")]
+    summary = summarise(
+        history,
+        factors=factors,
+        training_loss=[1.0],
+        gap_error=0.01,
+        seconds=20,
+        planned_epochs=planned,
+        n_events=1000,
+        n_weights=9,
+    )
+    assert verdict in summary["verdict"]
 
 
 @pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGINT])

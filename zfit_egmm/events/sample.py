@@ -53,7 +53,7 @@ class EventSample:
         tree: str,
         observables: Sequence[Observable],
         *,
-        theta: Mapping[str, str] | None = None,
+        theta: Mapping[str, str] | Sequence[str] | None = None,
         weights: str | None = None,
         cut: str | None = None,
     ) -> EventSample:
@@ -63,7 +63,7 @@ class EventSample:
             path: A file, a glob pattern, or a list of these.
             tree: Name of the tree.
             observables: The observables; their names are the branches.
-            theta: ``{"parameter name": "branch name"}``.
+            theta: ``{"parameter name": "branch name"}``, or the names if branches have the same.
             weights: Branch of the event weights, or an expression such as ``"w_gen * w_pileup"``.
             cut: Selection as an expression of branches, for example ``"(m4l > 105) & (mz2 < 65)"``; any
                 function of numexpr may appear.
@@ -77,7 +77,8 @@ class EventSample:
             ValueError: If the events are not usable, see :class:`EventSample`.
         """
         checked = check_observables(observables)
-        theta = dict(theta or {})
+        if not isinstance(theta, Mapping):
+            theta = {name: name for name in ([theta] if isinstance(theta, str) else theta or ())}
         branches = [entry.name for entry in checked] + list(theta.values()) + ([weights] if weights else [])
         columns = read_columns(path, tree, branches, cut=cut)
         return cls(

@@ -49,6 +49,7 @@ class Loop:
         self.factors = [FactorState(weights=optimiser.averaged(n)) for n in range(len(history.observables))]
         self.steps_per_epoch = len(prepared.training) // settings.batch_size
         self.earlier_seconds = 0.0
+        self._compiling = 0.0
         self._start = time.monotonic()
         self._last_save = self._start
         self.sums = np.zeros(len(self.factors))
@@ -69,7 +70,11 @@ class Loop:
     def fraction(self) -> float:
         """Part of the schedule that is done."""
         done = self.steps / (self.steps_per_epoch * self.settings.epochs)
-        return min(1.0, max(done, self.seconds / self.config.time_budget if self.config.time_budget else 0.0))
+        if self.config.time_budget is None:
+            return min(1.0, done)
+        # Seconds spent on compiling the first step are lost to the schedule, not part of it.
+        left = max(self.config.time_budget - self._compiling, 1e-9)
+        return min(1.0, max(done, (self.seconds - self._compiling) / left))
 
     @property
     def active(self) -> tuple[int, ...]:
@@ -111,7 +116,10 @@ class Loop:
                 break
             rows = order[number * size : (number + 1) * size]
             rates = (self._rate() * scales).astype(np.float32)
+            before = self.seconds
             losses = self.optimiser.train_step(active, rates, data.u[rows], data.theta[rows], data.weights[rows])
+            if not self._compiling:
+                self._compiling = self.seconds - before
             self._check_finite(losses, active, epoch, rates)
             self.sums[list(active)] += losses
             done = number + 1

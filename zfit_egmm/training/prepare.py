@@ -8,13 +8,12 @@ from dataclasses import dataclass
 import numpy as np
 import tensorflow as tf
 
-from zfit_egmm.density.conditioners import PaperNetwork
 from zfit_egmm.density.density import project
 from zfit_egmm.density.theta import ThetaScaling
 from zfit_egmm.events.sample import EventSample
 from zfit_egmm.observables import LATENT_LIMIT
 from zfit_egmm.projection import Projection, build_projection
-from zfit_egmm.training.config import TrainingConfig
+from zfit_egmm.training.config import TrainingConfig, validation_fraction
 
 FEWEST_EVENTS = 100
 FEWEST_PER_COLUMN = 25
@@ -81,8 +80,8 @@ def check_sample(sample: EventSample) -> None:
 
 def prepare(sample: EventSample, config: TrainingConfig) -> Prepared:
     """Split, project and scale the events."""
-    if config.validation_fraction > 0:
-        held = config.validation_fraction
+    held = validation_fraction(config, sample.n_events)
+    if held > 0:
         training, validation = sample.split(1 - held, held, seed=config.seed)
     else:
         training, validation = sample, None
@@ -92,8 +91,7 @@ def prepare(sample: EventSample, config: TrainingConfig) -> Prepared:
         else build_projection(observable, training.column(observable.name), training.weights, kind=config.projection)
         for observable in sample.observables
     )
-    is_paper = isinstance(config.network, PaperNetwork)
-    scaling = ThetaScaling.from_values(sample.theta, with_core=not is_paper)
+    scaling = ThetaScaling.from_values(sample.theta)
     train_arrays = _batchable(training, projections, scaling)
     return Prepared(
         training=train_arrays,

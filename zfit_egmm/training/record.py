@@ -16,6 +16,10 @@ UNFINISHED_GAIN = 1e-3
 """Improvement over the last tenth of the epochs, nats per event, above which more epochs would help."""
 
 
+ENOUGH_EPOCHS = 0.5
+"""Share of the planned epochs below which a time budget is said to cost quality."""
+
+
 @dataclass
 class History:
     """Losses per epoch and observable; the losses are ``-log p(u | theta)`` on the latent axes.
@@ -76,6 +80,7 @@ def summarise(
     training_loss: Sequence[float],
     gap_error: float,
     seconds: float,
+    planned_epochs: int,
     n_events: int,
     n_weights: int,
 ) -> dict[str, Any]:
@@ -87,6 +92,7 @@ def summarise(
         training_loss: Training loss of the chosen weights per observable.
         gap_error: Statistical error of the difference between the two, summed over the observables.
         seconds: Wall time.
+        planned_epochs: Epochs without a time budget.
         n_events: Training events.
         n_weights: Trained weights.
     """
@@ -97,7 +103,7 @@ def summarise(
     gain = float(np.sum(losses[:-late].min(axis=0) - losses.min(axis=0))) if len(losses) > late else math.nan
     sentences = [f"{len(losses)} epochs over {n_events} events in {seconds:.0f} s, {n_weights} weights."]
     if "time" in stopped:
-        sentences.append("The time budget ended the training.")
+        sentences.append(f"The time budget ended the training after {len(losses)} of {planned_epochs} epochs.")
     elif "patience" in stopped and "epochs" not in stopped:
         sentences.append("It stopped by itself: the held-out events showed no further improvement.")
     if math.isnan(gain):
@@ -107,6 +113,9 @@ def summarise(
             f"The loss still fell by {gain:.2g} nats per event in the last tenth of the epochs: "
             "more epochs or time would help."
         )
+    elif "time" in stopped and len(losses) < ENOUGH_EPOCHS * planned_epochs:
+        # The learning rate falls to zero in the time there is, so the loss is flat at the end in any case.
+        sentences.append("More time would probably help.")
     else:
         sentences.append("It has converged.")
     if gap > max(OVERFIT_GAP, 3 * gap_error):

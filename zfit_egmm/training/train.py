@@ -109,6 +109,7 @@ def _density(sample: EventSample, config: TrainingConfig, settings: Settings, lo
         training_loss=training_loss,
         gap_error=float(np.sqrt(2 * variance / len(part))),
         seconds=loop.seconds,
+        planned_epochs=settings.epochs,
         n_events=len(prepared.training),
         n_weights=sum(value.size for factor in best for value in factor.values()),
     )
