@@ -177,7 +177,7 @@ def test_automatic_settings_are_usable(n):
     assert better[0].epochs < better[1].epochs < better[2].epochs
     for settings in better:
         assert 1 <= settings.batch_size <= min(n, 4096)
-        assert 4 <= settings.epochs <= 160
+        assert 2 <= settings.epochs <= 160
         assert settings.stop_patience >= 8
         assert 0 <= settings.average_decay <= 0.999
 

@@ -8,8 +8,9 @@ import time
 import numpy as np
 import pytest
 
-from zfit_egmm import Density, EventSample, Observable, TrainingConfig, train
+from zfit_egmm import Density, EventSample, Observable, SmoothNetwork, TrainingConfig, train
 from zfit_egmm.archive import ModelFileError
+from zfit_egmm.training import steps
 from zfit_egmm.training.prepare import prepare
 from zfit_egmm.training.record import FactorState, History, summarise
 
@@ -241,3 +242,23 @@ def test_two_thousand_events_do_not_over_fit():
         np.linalg.det(2 * np.pi * fitted)
     )
     assert gauss.mean() - density.log_prob(fresh).mean() < 0.05
+
+
+def test_the_number_of_threads_does_not_change_the_result(monkeypatch):
+    rng = np.random.default_rng(5)
+    observables = [Observable(name, -5, 5) for name in ("x", "y", "z")]
+    sample = EventSample(observables, rng.normal(size=(2000, 3)).clip(-4.9, 4.9))
+    config = TrainingConfig(epochs=2, network=SmoothNetwork((6,), 3))
+    found = []
+    for threads in (1, 3):
+        monkeypatch.setattr(steps, "_n_threads", lambda threads=threads: threads)
+        found.append(train(sample, config, progress=False).weights)
+    for one, three in zip(*found, strict=True):
+        assert all(np.array_equal(one[name], three[name]) for name in one)
+
+
+def test_the_number_of_threads_follows_what_tensorflow_was_told(monkeypatch):
+    monkeypatch.setenv("TF_NUM_INTRAOP_THREADS", "7")
+    assert steps._n_threads() == 7
+    monkeypatch.setenv("TF_NUM_INTRAOP_THREADS", "all")
+    assert steps._n_threads() >= 1

@@ -10,6 +10,9 @@ import numpy as np
 from zfit_egmm.events.root import read_columns
 from zfit_egmm.observables import Observable, check_observables
 
+SPLIT_STREAM = 20_231
+"""Keeps a split apart from events that were made from random numbers of the same small seed."""
+
 MAX_GRID_POINTS = 2000
 
 
@@ -181,7 +184,7 @@ class EventSample:
         shares = np.asarray(fractions, dtype=float)
         if len(shares) < 2 or not np.all(shares > 0) or abs(shares.sum() - 1) > 1e-9:
             raise ValueError(f"fractions must be positive and sum to one, got {fractions}; for example 0.8, 0.2")
-        rank = self._rank_within_stratum(np.random.default_rng(seed))
+        rank = self._rank_within_stratum(np.random.default_rng([SPLIT_STREAM, seed]))
         part = np.searchsorted(np.cumsum(shares)[:-1], rank, side="right")
         for number in range(len(shares)):
             if not np.any(part == number):

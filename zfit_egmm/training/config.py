@@ -115,9 +115,9 @@ class TrainingConfig:
 
 # Training events to process in total, and the limits of the number of epochs.
 _BUDGET: Mapping[str, tuple[float, int, int]] = {
-    "fast": (6e6, 4, 16),
-    "standard": (4e7, 20, 80),
-    "thorough": (1.6e8, 60, 160),
+    "fast": (6e6, 2, 16),
+    "standard": (3e7, 5, 80),
+    "thorough": (8e7, 10, 160),
 }
 
 
@@ -182,11 +182,11 @@ def _network(quality: Quality, effective_events: float) -> SmoothNetwork:
         (3e4, (24, 24), 10),
         (1e5, (32, 32), 12),
         (5e5, (64, 64, 64), 16),
-        (math.inf, (64, 64, 64, 64), 20),
+        (math.inf, (64,) * 6, 24),
     )
     _, hidden, n_components = next(size for size in sizes if effective_events < size[0])
     if quality == "thorough" and effective_events >= 5e5:
-        hidden, n_components = (96, 96, 96, 96), 24
+        hidden, n_components = (96,) * 6, 30
     return SmoothNetwork(hidden=hidden, n_components=n_components)
 
 

@@ -1,8 +1,10 @@
-"""Optimisation steps: Adam on all factors at once, compiled, with a running average of the weights."""
+"""Optimisation steps: Adam on the factors side by side, compiled, with a running average of the weights."""
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import tensorflow as tf
@@ -51,7 +53,9 @@ class Optimiser:
 
         self.weights, self.average = variables(1.0), variables(1.0)
         self.first, self.second = variables(0.0), variables(0.0)
-        self._compiled: dict[tuple[int, ...], tf.types.experimental.GenericFunction] = {}
+        self._compiled: dict[int, tf.types.experimental.GenericFunction] = {}
+        # A compiled step hardly uses more than one core, but the factors do not depend on each other.
+        self._pool = ThreadPoolExecutor(max_workers=min(len(weights), _n_threads()))
         self._evaluate = tf.function(self._losses, reduce_retracing=True, autograph=False)
 
     def train_step(
@@ -69,11 +73,11 @@ class Optimiser:
         Returns:
             Loss of each active factor before the step, nats per event.
         """
-        if active not in self._compiled:
-            self._compiled[active] = tf.function(
-                lambda *batch: self._step(active, *batch), jit_compile=self.use_xla, autograph=False
-            )
-        return self._compiled[active](rates, u, theta, event_weights).numpy()
+        self.step.assign_add(1.0)
+        batch = tuple(tf.constant(array) for array in (u, theta, event_weights))
+        step = self.step.read_value()
+        losses = self._pool.map(lambda number: self._function(number)(step, rates[number], *batch).numpy(), active)
+        return np.array(list(losses))
 
     def losses(self, u: np.ndarray, theta: np.ndarray, event_weights: np.ndarray, size: int = 16384) -> np.ndarray:
         """Mean loss with the averaged weights, nats per event.
@@ -113,22 +117,26 @@ class Optimiser:
         losses = [-tf.cast(part, tf.float64) for part in parts]
         return tf.stack([tf.reduce_sum(weights * loss) for loss in [*losses, tf.square(tf.add_n(losses))]])
 
+    def _function(self, number: int) -> tf.types.experimental.GenericFunction:
+        """Compiled step of one factor."""
+        if number not in self._compiled:
+            self._compiled[number] = tf.function(
+                lambda *arguments: self._step(number, *arguments), jit_compile=self.use_xla, autograph=False
+            )
+        return self._compiled[number]
+
     def _step(
-        self, active: tuple[int, ...], rates: tf.Tensor, u: tf.Tensor, theta: tf.Tensor, event_weights: tf.Tensor
+        self, number: int, step: tf.Tensor, rate: tf.Tensor, u: tf.Tensor, theta: tf.Tensor, event_weights: tf.Tensor
     ) -> tf.Tensor:
-        variables = [self.weights[number] for number in active]
         with tf.GradientTape() as tape:
-            parts = self.autoregressive.log_densities(self.weights, theta, u, only=active)
-            losses = tf.stack([-tf.reduce_mean(event_weights * part) for part in parts])
-            total = tf.reduce_sum(losses)
-        gradients = tape.gradient(total, variables, unconnected_gradients="zero")
-        self.step.assign_add(1.0)
-        correction = tf.sqrt(1 - BETA_2**self.step) / (1 - BETA_1**self.step)
-        decay = tf.minimum(self.average_decay, (1 + self.step) / (AVERAGE_START + self.step))
-        for number, gradient in zip(active, gradients, strict=True):
-            for name, slope in gradient.items():
-                self._update(number, name, slope, rates[number] * correction, decay)
-        return losses
+            (part,) = self.autoregressive.log_densities(self.weights, theta, u, only=(number,))
+            loss = -tf.reduce_mean(event_weights * part)
+        gradient = tape.gradient(loss, self.weights[number], unconnected_gradients="zero")
+        correction = tf.sqrt(1 - BETA_2**step) / (1 - BETA_1**step)
+        decay = tf.minimum(self.average_decay, (1 + step) / (AVERAGE_START + step))
+        for name, slope in gradient.items():
+            self._update(number, name, slope, rate * correction, decay)
+        return loss
 
     def _update(self, number: int, name: str, slope: tf.Tensor, rate: tf.Tensor, decay: tf.Tensor) -> None:
         weight, average = self.weights[number][name], self.average[number][name]
@@ -140,3 +148,12 @@ class Optimiser:
             change += self.weight_decay * weight
         new_weight = weight.assign_sub(rate * change)
         average.assign(decay * average + (1 - decay) * new_weight)
+
+
+def _n_threads() -> int:
+    """Threads that TensorFlow was told to use, or the cores that this process may use."""
+    told = tf.config.threading.get_intra_op_parallelism_threads()
+    if not told and os.environ.get("TF_NUM_INTRAOP_THREADS", "").isdigit():
+        told = int(os.environ["TF_NUM_INTRAOP_THREADS"])
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+    return max(1, told or cores or 1)
