@@ -11,7 +11,8 @@ import tensorflow as tf
 from scipy.integrate import quad
 from scipy.stats import qmc
 
-from zfit_egmm import EventSample, Observable, TrainingConfig, train
+from zfit_egmm import EventSample, Observable, SmoothNetwork, TrainingConfig, train
+from zfit_egmm.density.conditioners import categorical_conditioner, mixture_conditioner
 
 
 def _box(density):
@@ -213,3 +214,10 @@ def test_twelve_observables():
     sample = EventSample([Observable(f"x{n}", 0, 1) for n in range(12)], rng.random((2000, 12)))
     density = train(sample, TrainingConfig.preset("fast", epochs=5), progress=False)
     assert np.mean(density.log_prob(rng.random((2000, 12)))) == pytest.approx(0, abs=1.0)
+
+
+def test_the_first_observable_has_at_most_two_layers():
+    network = SmoothNetwork(hidden=(8, 7, 6, 5), n_components=3)
+    first, second = (mixture_conditioner(network, 1, n, (-5.0, 5.0)).layers.hidden for n in (0, 1))
+    assert (first, second) == ((8, 7), (8, 7, 6, 5))
+    assert categorical_conditioner(network, 1, 0, 4).hidden == (8, 7)

@@ -352,5 +352,5 @@ def test_a_split_is_independent_of_events_drawn_with_the_same_seed():
     for seed in range(3):
         x = np.random.default_rng(seed).random((10_000, 1))
         _, held = EventSample([Observable("x", 0, 1)], x).split(0.9, 0.1, seed=seed)
-        # Five standard errors of the mean of a thousand uniform numbers; the same random numbers would shift it by 0.45.
+        # Five standard errors of the mean; using the same random numbers again would shift it by 0.45.
         assert abs(held.x.mean() - 0.5) < 5 * np.sqrt(1 / 12 / 1000)

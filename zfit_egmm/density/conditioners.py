@@ -20,6 +20,7 @@ INPUT_LIMIT = 2.0
 """Inputs of the networks are scaled to ``[-INPUT_LIMIT, INPUT_LIMIT]``."""
 
 MIN_WIDTH = 1e-4
+LAYERS_OF_THETA = 2
 LEAKY_SLOPE = 0.2
 CATEGORICAL_HIDDEN = (300, 200)
 
@@ -29,7 +30,8 @@ class SmoothNetwork:
     """The default network: fully connected layers with SiLU, smooth in theta.
 
     Args:
-        hidden: Widths of the hidden layers.
+        hidden: Widths of the hidden layers. The first observable, which depends on theta alone, has only
+            the first two of them: more would interpolate between few values of theta with detours.
         n_components: Gaussian components per continuous observable.
         width_fraction: Initial width of a component in units of their spacing.
     """
@@ -273,6 +275,11 @@ class MixtureConditioner:
         )
 
 
+def _hidden(network: SmoothNetwork, n_features: int) -> tuple[int, ...]:
+    """Hidden layers of a factor."""
+    return network.hidden if n_features else network.hidden[:LAYERS_OF_THETA]
+
+
 def mixture_conditioner(
     network: Network, n_theta: int, n_features: int, latent_range: tuple[float, float]
 ) -> MixtureConditioner:
@@ -281,7 +288,7 @@ def mixture_conditioner(
     if isinstance(network, PaperNetwork):
         layers = PaperLayers(n_theta, n_features, network)
     else:
-        layers = SmoothLayers(n_theta, n_features, 3 * network.n_components, network.hidden)
+        layers = SmoothLayers(n_theta, n_features, 3 * network.n_components, _hidden(network, n_features))
     return MixtureConditioner(layers, network, latent_range)
 
 
@@ -291,5 +298,5 @@ def categorical_conditioner(network: Network, n_theta: int, n_features: int, n_c
     Source:
         The paper uses two hidden layers of 300 and 200 units; so does its preset here.
     """
-    hidden = CATEGORICAL_HIDDEN if isinstance(network, PaperNetwork) else network.hidden
+    hidden = CATEGORICAL_HIDDEN if isinstance(network, PaperNetwork) else _hidden(network, n_features)
     return SmoothLayers(n_theta, n_features, n_categories, hidden)

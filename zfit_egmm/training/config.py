@@ -116,8 +116,8 @@ class TrainingConfig:
 # Training events to process in total, and the limits of the number of epochs.
 _BUDGET: Mapping[str, tuple[float, int, int]] = {
     "fast": (6e6, 2, 16),
-    "standard": (3e7, 5, 80),
-    "thorough": (8e7, 10, 160),
+    "standard": (4e7, 5, 80),
+    "thorough": (1e8, 10, 160),
 }
 
 
