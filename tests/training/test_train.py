@@ -11,6 +11,7 @@ import pytest
 from zfit_egmm import Density, EventSample, Observable, SmoothNetwork, TrainingConfig, train
 from zfit_egmm.archive import ModelFileError
 from zfit_egmm.training import steps
+from zfit_egmm.training.interruption import Interrupted, Interruption
 from zfit_egmm.training.prepare import prepare
 from zfit_egmm.training.record import FactorState, History, summarise
 
@@ -187,6 +188,17 @@ def test_an_interrupted_training_goes_on_from_its_checkpoint(tmp_path, how, monk
     x = resumed.sample(500, [0.5], seed=1)
     assert np.abs(resumed.log_prob(x, [0.5]) - direct.log_prob(x, [0.5])).max() < 1e-5
     assert len(resumed.training["history"]) == len(direct.training["history"])
+
+
+def test_an_interrupt_waits_for_the_end_of_a_step_and_a_second_one_does_not():
+    with pytest.raises(Interrupted), Interruption() as interruption:
+        signal.raise_signal(signal.SIGINT)
+        interruption.check()
+    with pytest.raises(KeyboardInterrupt) as told, Interruption():
+        signal.raise_signal(signal.SIGINT)
+        signal.raise_signal(signal.SIGINT)
+    assert told.type is KeyboardInterrupt
+    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
 
 
 def test_a_checkpoint_of_another_training_is_refused(tmp_path):

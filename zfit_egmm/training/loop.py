@@ -10,6 +10,7 @@ import numpy as np
 
 from zfit_egmm.training.checkpoint import Checkpoint
 from zfit_egmm.training.config import Settings, TrainingConfig
+from zfit_egmm.training.interruption import Interrupted, Interruption
 from zfit_egmm.training.prepare import Prepared
 from zfit_egmm.training.progress import TrainingProgress
 from zfit_egmm.training.record import FactorState, History
@@ -86,14 +87,17 @@ class Loop:
 
         Raises:
             FloatingPointError: If a loss is not finite.
-            KeyboardInterrupt: After the state was saved, if there is a checkpoint.
+            KeyboardInterrupt: After the current step and, if there is a checkpoint, saving the state. A second
+                one is raised at once, and the checkpoint remains as it was last saved.
         """
         try:
-            while self.active and len(self.history.rows) < self.settings.epochs:
-                if self._is_out_of_time() and self.history.rows:
-                    break
-                self._epoch(progress)
-        except KeyboardInterrupt:
+            with Interruption() as interruption:
+                while self.active and len(self.history.rows) < self.settings.epochs:
+                    if self._is_out_of_time() and self.history.rows:
+                        break
+                    self._epoch(progress, interruption)
+                    interruption.check()
+        except Interrupted:
             if self.checkpoint is not None:
                 self.checkpoint.save(self)
                 progress.note(f"interrupted; saved to {self.checkpoint.path}. The same call continues from there.")
@@ -104,7 +108,7 @@ class Loop:
     def _is_out_of_time(self) -> bool:
         return self.config.time_budget is not None and self.seconds >= self.config.time_budget
 
-    def _epoch(self, progress: TrainingProgress) -> None:
+    def _epoch(self, progress: TrainingProgress, interruption: Interruption) -> None:
         epoch = len(self.history.rows)
         order = np.random.default_rng([self.config.seed, 1, epoch]).permutation(len(self.prepared.training))
         first = self.steps - epoch * self.steps_per_epoch
@@ -132,6 +136,7 @@ class Loop:
                 )
             if self.checkpoint is not None and time.monotonic() - self._last_save > CHECKPOINT_INTERVAL:
                 self._save()
+            interruption.check()
         if done:
             self._finish_epoch(self.sums / done, active)
 
