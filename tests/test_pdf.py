@@ -237,9 +237,10 @@ def test_what_does_not_match_the_density_is_refused(toy_density, arguments, mess
         EGMM(toy_density, **arguments)
 
 
-def test_other_limits_are_refused(plain_density):
-    with pytest.raises(ValueError, match=r"mass \[0, 5\].*expected mass \[0, 10\]"):
-        EGMM(plain_density, obs=zfit.Space("mass", 0, 5))
+@pytest.mark.parametrize("limits", [(-1, 5), (3, 11), (-2, 12)])
+def test_limits_beyond_the_box_are_refused(plain_density, limits):
+    with pytest.raises(ValueError, match=r"not a part of the box of the density: mass \[0, 10\]"):
+        EGMM(plain_density, obs=zfit.Space("mass", *limits))
 
 
 def test_something_else_than_a_density_is_refused():

@@ -19,39 +19,79 @@ from zfit_egmm.density.conditioners import (
     categorical_conditioner,
     mixture_conditioner,
 )
+from zfit_egmm.density.mixture import MixtureParameters
 from zfit_egmm.observables import LATENT_LIMIT, Observable
 
 MAX_ONE_HOT = 32
 
+Part = tuple[tf.Tensor, tf.Tensor]
+"""Ends of a range of latent coordinates, scalars."""
+
 
 @dataclass(frozen=True)
 class MixtureFactor:
-    """Conditional density of a continuous observable on ``[-5, 5]``."""
+    """Conditional density of a continuous observable on ``[-5, 5]``; its state is a mixture per event."""
 
     conditioner: MixtureConditioner
+    limits = (-LATENT_LIMIT, LATENT_LIMIT)
 
-    def log_density(self, weights: Weights, theta: tf.Tensor, features: tf.Tensor, u: tf.Tensor) -> tf.Tensor:
-        """Log density of each event's coordinate, float64, shape ``(n_events,)``."""
-        return mixture.log_density(u, self.conditioner(weights, theta, features), -LATENT_LIMIT, LATENT_LIMIT)
+    def log_density(self, state: MixtureParameters, u: tf.Tensor) -> tf.Tensor:
+        """Log density of each event's coordinate, in the type of ``u``, shape ``(n_events,)``."""
+        return mixture.log_density(u, state, *self.limits)
 
-    def sample(self, weights: Weights, theta: tf.Tensor, features: tf.Tensor, uniform: tf.Tensor) -> tf.Tensor:
-        """Coordinate of each event, from uniform numbers of shape ``(n_events,)``."""
-        return mixture.sample(uniform, self.conditioner(weights, theta, features), -LATENT_LIMIT, LATENT_LIMIT)
+    def sample(self, state: MixtureParameters, uniform: tf.Tensor, part: Part | None = None) -> tf.Tensor:
+        """Coordinate of each event in a part of the interval, from uniform numbers of shape ``(n_events,)``."""
+        return mixture.sample(uniform, state, *self.limits, part=part)
+
+    def mass(self, state: MixtureParameters, part: Part) -> tf.Tensor:
+        """Probability of a part of the interval, shape ``(n_events or 1,)``."""
+        return mixture.mass(*part, state, *self.limits)
+
+    def spread(
+        self, state: MixtureParameters, fraction: tf.Tensor, part: Part | None, allowed: np.ndarray | None
+    ) -> tuple[tf.Tensor, tf.Tensor]:
+        """Coordinates that fill a part of the interval, smooth in everything, and the weights to give them."""
+        del allowed
+        start, stop = self.limits if part is None else part
+        u = mixture.quantile(fraction, start, stop, state, *self.limits)
+        return u, tf.ones_like(u) if part is None else self.mass(state, part)
 
 
 @dataclass(frozen=True)
 class CategoricalFactor:
-    """Conditional probability of a discrete observable, counted from zero."""
+    """Conditional probability of a discrete observable, counted from zero; its state is a logit per category."""
 
     conditioner: SmoothLayers
 
-    def log_density(self, weights: Weights, theta: tf.Tensor, features: tf.Tensor, u: tf.Tensor) -> tf.Tensor:
-        """Log probability of each event's category, float64, shape ``(n_events,)``."""
-        return categorical.log_density(tf.cast(u, tf.int32), self.conditioner(weights, theta, features), u.dtype)
+    def log_density(self, state: tf.Tensor, u: tf.Tensor) -> tf.Tensor:
+        """Log probability of each event's category, in the type of ``u``, shape ``(n_events,)``."""
+        return categorical.log_density(tf.cast(u, tf.int32), state, u.dtype)
 
-    def sample(self, weights: Weights, theta: tf.Tensor, features: tf.Tensor, uniform: tf.Tensor) -> tf.Tensor:
+    def sample(self, state: tf.Tensor, uniform: tf.Tensor, part: Part | None = None) -> tf.Tensor:
         """Category of each event as a float64, from uniform numbers of shape ``(n_events,)``."""
-        return tf.cast(categorical.sample(uniform, self.conditioner(weights, theta, features)), tf.float64)
+        return tf.cast(categorical.sample(uniform, self._probabilities(state, part)), tf.float64)
+
+    def mass(self, state: tf.Tensor, part: Part) -> tf.Tensor:
+        """Probability of a range of category numbers, shape ``(n_events or 1,)``."""
+        return tf.reduce_sum(self._probabilities(state, part), axis=-1)
+
+    def spread(
+        self, state: tf.Tensor, fraction: tf.Tensor, part: Part | None, allowed: np.ndarray | None
+    ) -> tuple[tf.Tensor, tf.Tensor]:
+        """Categories that come equally often, whatever their probability, and the weights to give them."""
+        probabilities = self._probabilities(state, part)
+        choice = tf.range(probabilities.shape[-1]) if allowed is None else tf.constant(allowed, tf.int32)
+        number = tf.cast(fraction * tf.cast(tf.size(choice), tf.float64), tf.int32)
+        category = tf.gather(choice, tf.minimum(number, tf.size(choice) - 1))
+        chosen = tf.one_hot(category, probabilities.shape[-1], dtype=tf.float64)
+        weight = tf.cast(tf.size(choice), tf.float64) * tf.reduce_sum(chosen * probabilities, axis=-1)
+        return tf.cast(category, tf.float64), weight
+
+    @staticmethod
+    def _probabilities(state: tf.Tensor, part: Part | None) -> tf.Tensor:
+        if part is None:
+            return tf.nn.softmax(tf.cast(state, tf.float64), axis=-1)
+        return categorical.cell_probabilities(*part, state)
 
 
 Factor = MixtureFactor | CategoricalFactor
@@ -137,7 +177,9 @@ class Autoregressive:
         columns = [self.features(number, u[:, number]) for number in range(max(wanted, default=0))]
         factors = self.factors
         return [
-            factors[number].log_density(weights[number], theta, _joined(columns[:number], u), u[:, number])
+            factors[number].log_density(
+                factors[number].conditioner(weights[number], theta, joined(columns[:number], u)), u[:, number]
+            )
             for number in wanted
         ]
 
@@ -155,13 +197,15 @@ class Autoregressive:
         columns: list[tf.Tensor] = []
         drawn: list[tf.Tensor] = []
         for number, factor in enumerate(self.factors):
-            u = factor.sample(weights[number], theta, _joined(columns, uniform), uniform[:, number])
+            state = factor.conditioner(weights[number], theta, joined(columns, uniform))
+            u = factor.sample(state, uniform[:, number])
             drawn.append(u)
             columns.append(self.features(number, u))
         return tf.stack(drawn, axis=-1)
 
 
-def _joined(columns: Sequence[tf.Tensor], like: tf.Tensor) -> tf.Tensor:
+def joined(columns: Sequence[tf.Tensor], like: tf.Tensor) -> tf.Tensor:
+    """Features side by side, shape ``(n_events, n_features)``; without any, as many rows as ``like`` has."""
     if not columns:
         return tf.zeros((tf.shape(like)[0], 0), like.dtype)
     return tf.concat(list(columns), axis=-1)

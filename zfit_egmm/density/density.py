@@ -14,11 +14,14 @@ from numpy.typing import ArrayLike
 from zfit_egmm.density.autoregressive import Autoregressive
 from zfit_egmm.density.chunks import map_in_chunks
 from zfit_egmm.density.conditioners import Network
+from zfit_egmm.density.latent import LatentMap
+from zfit_egmm.density.region import TOLERANCE, Integral, Region
 from zfit_egmm.density.theta import ThetaScaling
 from zfit_egmm.observables import Observable, check_observables
 from zfit_egmm.projection import Projection
 
 CHUNK_SIZE = 8192
+MOST_REGIONS = 64
 
 
 class Density:
@@ -52,7 +55,7 @@ class Density:
         self._observables = check_observables(observables)
         self._theta_names = tuple(theta_names)
         self.scaling = scaling
-        self.projections = tuple(projections)
+        self.latent_map = LatentMap(self._observables, tuple(projections))
         self.autoregressive = Autoregressive(
             self._observables, network, scaling.n_inputs, tuple((float(a), float(b)) for a, b in latent_ranges)
         )
@@ -62,6 +65,7 @@ class Density:
         ]
         self.training: dict[str, Any] = dict(training or {})
         self._functions: dict[str, Callable] = {}
+        self._regions: dict[tuple, Region] = {}
         self._has_warned = False
 
     @property
@@ -83,6 +87,11 @@ class Density:
     def n_weights(self) -> int:
         """Number of trained weights."""
         return sum(int(np.prod(value.shape)) for factor in self._weights for value in factor.values())
+
+    @property
+    def projections(self) -> tuple[Projection | None, ...]:
+        """Map to the latent axis of each observable, ``None`` for discrete ones."""
+        return self.latent_map.projections
 
     @property
     def weights(self) -> list[dict[str, np.ndarray]]:
@@ -189,16 +198,98 @@ class Density:
         return map_in_chunks(self._sample, uniform, theta, chunk_size)
 
     def latent(self, x: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-        """Latent coordinates and the log of the Jacobian.
+        """Latent coordinates of events inside the box and the log of the Jacobian, see :class:`LatentMap`."""
+        return self.latent_map.latent(x)
+
+    def box_mass(
+        self, low: ArrayLike, high: ArrayLike, theta: ArrayLike | None = None, *, tolerance: float = TOLERANCE
+    ) -> Integral:
+        """Probability of a part of the box, with its numerical error.
+
+        Exact if no limit but those of the first observable cuts anything off. A cell of a discrete
+        observable that lies partly inside counts in proportion.
 
         Args:
-            x: Events inside the box, float64, shape ``(n_events, n_observables)``.
+            low: Lower limits, shape ``(n_observables,)``, physical units.
+            high: Upper limits, shape ``(n_observables,)``; what leaves the box is clipped.
+            theta: Parameters, shape ``(n_theta,)``.
+            tolerance: Relative error to aim for; it decides on the number of points.
 
         Returns:
-            Latent coordinates, shape ``(n_events, n_observables)``, and ``sum_i log |dh_i/dx_i|``,
-            shape ``(n_events,)``.
+            Value, error and number of points.
+
+        Raises:
+            ValueError: If the limits or theta do not match the density.
+
+        Warns:
+            UserWarning: If the tolerance was not reached.
+
+        Source:
+            Geweke, Hajivassiliou and Keane; the points are scrambled Sobol sequences.
         """
-        return project(self.observables, self.projections, x)
+        region = self.region(np.asarray(low, dtype=float), np.asarray(high, dtype=float), tolerance=tolerance)
+        return region.integral(self._checked_theta(theta, -1))
+
+    def marginal_prob(
+        self, names: Sequence[str], x: ArrayLike, theta: ArrayLike | None = None, *, tolerance: float = 1e-3
+    ) -> Integral:
+        """Density of some of the observables, the others integrated out.
+
+        Exact for the first observables in the order of the density.
+
+        Args:
+            names: Names of the observables to keep.
+            x: Their values, shape ``(n_events, len(names))``, columns in the order of ``names``.
+            theta: Parameters, shape ``(n_theta,)``.
+            tolerance: Relative error to aim for; it decides on the number of points.
+
+        Returns:
+            Density per product of the units of the kept observables, shape ``(n_events,)``, with its error.
+
+        Raises:
+            ValueError: If a name is unknown or appears twice, or shapes do not match.
+        """
+        own = [observable.name for observable in self.observables]
+        names = list(names)
+        if not names or len(set(names)) < len(names) or not set(names) <= set(own):
+            raise ValueError(f"names must be some of {own}, each once, got {names}")
+        events = np.asarray(x, dtype=float)
+        if events.ndim != 2 or events.shape[1] != len(names):
+            raise ValueError(f"expected x of shape (n_events, {len(names)}), got {events.shape}")
+        given = tuple(sorted(own.index(name) for name in names))
+        events = events[:, [names.index(own[axis]) for axis in given]]
+        region = self.region(None, None, given=given, tolerance=tolerance)
+        return region.integral(self._checked_theta(theta, -1), events)
+
+    def region(
+        self,
+        low: Any,
+        high: Any,
+        *,
+        given: tuple[int, ...] = (),
+        tolerance: float = TOLERANCE,
+        n_points: int | None = None,
+    ) -> Region:
+        """Part of the box, for use inside TensorFlow graphs; see :class:`zfit_egmm.density.region.Region`.
+
+        The same limits give the same object, so that its number of points is searched only once.
+        """
+        region = Region(self, low, high, given=given, tolerance=tolerance, n_points=n_points)
+        if region.is_symbolic:
+            return region
+        key = (region.low.tobytes(), region.high.tobytes(), given, tolerance, n_points)
+        while len(self._regions) >= MOST_REGIONS:
+            self._regions.pop(next(iter(self._regions)))
+        return self._regions.setdefault(key, region)
+
+    @property
+    def factor_weights(self) -> Sequence[Mapping[str, tf.Variable]]:
+        """Weights of the network of each observable, as TensorFlow sees them."""
+        return self._weights
+
+    def inputs(self, theta: tf.Tensor) -> tf.Tensor:
+        """Inputs of the networks, shape ``(n_events or 1, n_theta)``, from parameters."""
+        return self.scaling(theta if theta.shape.rank == 2 else theta[tf.newaxis, :])
 
     def save(self, path: str | Path, *, overwrite: bool = False) -> Path:
         """Save to one file, by convention with the suffix ``.egmm``. See :mod:`zfit_egmm.saved_model`."""
@@ -214,22 +305,12 @@ class Density:
         return load(path)
 
     def _log_prob(self, x: tf.Tensor, theta: tf.Tensor) -> tf.Tensor:
-        limits = np.array([observable.limits for observable in self.observables])
-        is_inside = tf.reduce_all((x >= limits[:, 0]) & (x <= limits[:, 1]), axis=-1)
-        safe = tf.where(is_inside[:, tf.newaxis], x, tf.constant(limits.mean(axis=1)))
-        u, log_jacobian = self.latent(safe)
-        parts = self.autoregressive.log_densities(self._weights, self._inputs(theta), u)
+        u, log_jacobian, is_inside = self.latent_map.checked_latent(x)
+        parts = self.autoregressive.log_densities(self._weights, self.inputs(theta), u)
         return tf.where(is_inside, tf.add_n(parts) + log_jacobian, tf.constant(-np.inf, tf.float64))
 
     def _sample(self, uniform: tf.Tensor, theta: tf.Tensor) -> tf.Tensor:
-        u = self.autoregressive.sample(self._weights, self._inputs(theta), uniform)
-        columns = []
-        for number, (observable, projection) in enumerate(zip(self.observables, self.projections, strict=True)):
-            columns.append(u[:, number] + observable.low if projection is None else projection.physical(u[:, number]))
-        return tf.stack(columns, axis=-1)
-
-    def _inputs(self, theta: tf.Tensor) -> tf.Tensor:
-        return self.scaling(theta if theta.shape.rank == 2 else theta[tf.newaxis, :])
+        return self.latent_map.physical(self.autoregressive.sample(self._weights, self.inputs(theta), uniform))
 
     def _function(self, name: str, method: Callable, theta_rank: int) -> Callable:
         key = f"{name}_{theta_rank}"
@@ -241,6 +322,12 @@ class Density:
             ]
             traced = tf.function(method, input_signature=signature, autograph=False).get_concrete_function()
             self._functions[key] = lambda *arrays: traced(*(tf.constant(array, tf.float64) for array in arrays))
+        return self._functions[key]
+
+    def traced(self, key: str, function: Callable) -> Callable:
+        """A graph of a function of tensors, kept under a key so that it is traced only once."""
+        if key not in self._functions:
+            self._functions[key] = tf.function(function, autograph=False, reduce_retracing=True)
         return self._functions[key]
 
     def _checked_x(self, x: np.ndarray) -> np.ndarray:
@@ -284,33 +371,3 @@ class Density:
                     f"{self}; the density is an extrapolation there (said once)",
                     stacklevel=4,
                 )
-
-
-def project(
-    observables: Sequence[Observable], projections: Sequence[Projection | None], x: tf.Tensor
-) -> tuple[tf.Tensor, tf.Tensor]:
-    """Latent coordinates of events inside the box, and the log of the Jacobian.
-
-    Discrete observables count their categories from zero; their cells have width one.
-
-    Args:
-        observables: The axes.
-        projections: One per observable, ``None`` for discrete ones.
-        x: Float64, shape ``(n_events, n_observables)``.
-
-    Returns:
-        ``u``, shape ``(n_events, n_observables)``, and ``log |du/dx|``, shape ``(n_events,)``.
-
-    Source:
-        Eq. 10 of Menary and Price, "Learning to discover".
-    """
-    columns, log_slopes = [], [tf.zeros_like(x[:, 0])]
-    for number, (observable, projection) in enumerate(zip(observables, projections, strict=True)):
-        if projection is None:
-            category = tf.floor(x[:, number] - observable.low + 0.5)
-            columns.append(tf.clip_by_value(category, 0.0, observable.n_categories - 1.0))
-        else:
-            u, log_slope = projection.latent(x[:, number])
-            columns.append(u)
-            log_slopes.append(log_slope)
-    return tf.stack(columns, axis=-1), tf.add_n(log_slopes)

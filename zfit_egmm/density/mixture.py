@@ -21,6 +21,9 @@ MOST_PULL = 4.0
 """Furthest that a mean may lie outside the interval, in widths. The mass inside is then at least 3e-5,
 and a difference of error functions gives it to a relative 1e-11 in float64."""
 
+ROOT_TOLERANCE, MOST_ITERATIONS = 1e-6, 60
+SMALLEST_SLOPE = 1e-9
+
 
 class MixtureParameters(NamedTuple):
     """Parameters of a mixture per event.
@@ -82,7 +85,84 @@ def cumulative(u: tf.Tensor, parameters: MixtureParameters, low: float, high: fl
     return tf.clip_by_value(part / tf.reduce_sum(_masses(mixture, low, high), axis=-1), 0.0, 1.0)
 
 
-def sample(uniform: tf.Tensor, parameters: MixtureParameters, low: float, high: float) -> tf.Tensor:
+def mass(start: tf.Tensor, stop: tf.Tensor, parameters: MixtureParameters, low: float, high: float) -> tf.Tensor:
+    """Probability of a part of the interval, without cancellation in the tails.
+
+    Args:
+        start: Lower end of the part, inside the interval, float64, a scalar or shape ``(n_events,)``.
+        stop: Upper end of the part, like ``start``.
+        parameters: Mixture of each event, or one for all.
+        low: Lower end of the interval.
+        high: Upper end of the interval.
+
+    Returns:
+        Probability, float64 in ``[0, 1]``, shape ``(n_events,)``.
+    """
+    mixture = parameters.bounded(low, high, tf.float64)
+    part = tf.reduce_sum(_tail_masses(mixture, _column(start), _column(stop)), axis=-1)
+    return part / tf.reduce_sum(_masses(mixture, low, high), axis=-1)
+
+
+def quantile(
+    fraction: tf.Tensor,
+    start: tf.Tensor | float,
+    stop: tf.Tensor | float,
+    parameters: MixtureParameters,
+    low: float,
+    high: float,
+) -> tf.Tensor:
+    """Coordinate below which a fraction of the probability of ``[start, stop]`` lies.
+
+    Unlike :func:`sample` it is smooth in the parameters of the mixture and in the ends of the part, and
+    differentiable: a root finder without gradient is followed by one step of Newton's method with it.
+
+    Args:
+        fraction: In (0, 1), float64, shape ``(n_events,)``.
+        start: Lower end of the part, inside the interval, float64, a scalar.
+        stop: Upper end of the part, like ``start``.
+        parameters: Mixture of each event, or one for all.
+        low: Lower end of the interval.
+        high: Upper end of the interval.
+
+    Returns:
+        Coordinates in ``[start, stop]``, float64, shape ``(n_events,)``.
+    """
+    mixture = parameters.bounded(low, high, tf.float64)
+    start, stop = (tf.broadcast_to(tf.convert_to_tensor(end, tf.float64), tf.shape(fraction)) for end in (start, stop))
+    total = tf.reduce_sum(_tail_masses(mixture, _column(start), _column(stop)), axis=-1)
+
+    def excess(u: tf.Tensor) -> tf.Tensor:
+        below = tf.reduce_sum(_tail_masses(mixture, _column(start), _column(u)), axis=-1)
+        return below - fraction * total
+
+    # Imported here, since it takes seconds and training has no need of it.
+    from tensorflow_probability import math as tfp_math
+
+    root = tf.stop_gradient(
+        tfp_math.find_root_chandrupatla(
+            lambda u: tf.stop_gradient(excess(u)),
+            tf.stop_gradient(start),
+            tf.stop_gradient(stop),
+            position_tolerance=ROOT_TOLERANCE,
+            max_iterations=MOST_ITERATIONS,
+        ).estimated_root
+    )
+    pull = (_column(root) - mixture.mean) / mixture.width
+    terms = tf.exp(mixture.logit - 0.5 * tf.square(pull)) / mixture.width
+    slope = tf.stop_gradient(tf.reduce_sum(terms, axis=-1) / math.sqrt(2 * math.pi))
+    # Between distant components the slope may vanish, but hardly any fraction leads there.
+    step = excess(root) / tf.maximum(slope, SMALLEST_SLOPE * tf.stop_gradient(total) + 1e-300)
+    return tf.clip_by_value(root - step, start, stop)
+
+
+def sample(
+    uniform: tf.Tensor,
+    parameters: MixtureParameters,
+    low: float,
+    high: float,
+    *,
+    part: tuple[tf.Tensor, tf.Tensor] | None = None,
+) -> tf.Tensor:
     """Draw from the truncated mixture, one value per uniform number.
 
     The uniform number first selects the component; what is left of it selects the position inside.
@@ -92,12 +172,14 @@ def sample(uniform: tf.Tensor, parameters: MixtureParameters, low: float, high: 
         parameters: Mixture of each event, or one for all.
         low: Lower end of the interval.
         high: Upper end of the interval.
+        part: Ends of the part of the interval to draw from, scalars. Default: all of it.
 
     Returns:
-        Coordinates in ``[low, high]``, float64, shape ``(n_events,)``.
+        Coordinates in the interval or its part, float64, shape ``(n_events,)``.
     """
     mixture = parameters.bounded(low, high, tf.float64)
-    masses = _masses(mixture, low, high)
+    start, stop = (low, high) if part is None else part
+    masses = _masses(mixture, low, high) if part is None else _tail_masses(mixture, start, stop)
     edges = tf.cumsum(masses, axis=-1)
     position = uniform[:, tf.newaxis] * edges[:, -1:]
     last = tf.shape(masses)[-1] - 1
@@ -109,7 +191,7 @@ def sample(uniform: tf.Tensor, parameters: MixtureParameters, low: float, high: 
 
     mass = pick(masses)
     rest = (position[:, 0] - pick(edges) + mass) / tf.maximum(mass, 1e-300)
-    return _truncated_normal(tf.clip_by_value(rest, 0.0, 1.0), pick(mixture.mean), pick(mixture.width), low, high)
+    return _truncated_normal(tf.clip_by_value(rest, 0.0, 1.0), pick(mixture.mean), pick(mixture.width), start, stop)
 
 
 def _masses(mixture: MixtureParameters, low: tf.Tensor | float, high: tf.Tensor | float) -> tf.Tensor:
@@ -119,7 +201,23 @@ def _masses(mixture: MixtureParameters, low: tf.Tensor | float, high: tf.Tensor 
     return 0.5 * tf.exp(mixture.logit) * (above - below)
 
 
-def _truncated_normal(fraction: tf.Tensor, mean: tf.Tensor, width: tf.Tensor, low: float, high: float) -> tf.Tensor:
+def _tail_masses(mixture: MixtureParameters, start: tf.Tensor | float, stop: tf.Tensor | float) -> tf.Tensor:
+    """Like :func:`_masses`, but by symmetry always in the lower tail, where small differences are exact."""
+    inverse = SQRT_HALF / mixture.width
+    below, above = (start - mixture.mean) * inverse, (stop - mixture.mean) * inverse
+    is_upper = below + above > 0
+    below, above = tf.where(is_upper, -above, below), tf.where(is_upper, -below, above)
+    return 0.5 * tf.exp(mixture.logit) * (tf.math.erfc(-above) - tf.math.erfc(-below))
+
+
+def _column(value: tf.Tensor | float) -> tf.Tensor:
+    value = tf.convert_to_tensor(value, tf.float64)
+    return value[:, tf.newaxis] if value.shape.rank else value
+
+
+def _truncated_normal(
+    fraction: tf.Tensor, mean: tf.Tensor, width: tf.Tensor, low: tf.Tensor | float, high: tf.Tensor | float
+) -> tf.Tensor:
     """Quantile of a normal distribution truncated to the interval, by symmetry always in the lower tail."""
     below, above = (low - mean) / width, (high - mean) / width
     is_upper = below + above > 0

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 import tensorflow as tf
 
-from zfit_egmm.density.density import project
+from zfit_egmm.density.latent import LatentMap
 from zfit_egmm.density.theta import ThetaScaling
 from zfit_egmm.events.sample import EventSample
 from zfit_egmm.observables import LATENT_LIMIT
@@ -104,11 +104,12 @@ def prepare(sample: EventSample, config: TrainingConfig) -> Prepared:
 
 
 def _batchable(sample: EventSample, projections: Sequence[Projection | None], scaling: ThetaScaling) -> Batchable:
+    latent_map = LatentMap(sample.observables, tuple(projections))
     latent = []
     inputs = []
     for start in range(0, sample.n_events, CHUNK):
         part = slice(start, start + CHUNK)
-        u, _ = project(sample.observables, projections, tf.constant(sample.x[part]))
+        u, _ = latent_map.latent(tf.constant(sample.x[part]))
         latent.append(u.numpy().astype(np.float32))
         inputs.append(scaling(tf.constant(sample.theta[part])).numpy().astype(np.float32))
     weights = (sample.weights / sample.weights.mean()).astype(np.float32)

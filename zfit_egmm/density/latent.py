@@ -1,0 +1,74 @@
+"""LatentMap: between events in physical units and the coordinates in which the factors are learned."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import tensorflow as tf
+
+from zfit_egmm.observables import Observable
+from zfit_egmm.projection import Projection
+
+
+@dataclass(frozen=True, eq=False)
+class LatentMap:
+    """The maps of all observables; discrete ones count their categories from zero, in cells of width one.
+
+    Args:
+        observables: The axes.
+        projections: One per observable, ``None`` for discrete ones.
+
+    Source:
+        Eq. 10 of Menary and Price, "Learning to discover".
+    """
+
+    observables: tuple[Observable, ...]
+    projections: tuple[Projection | None, ...]
+
+    def latent(self, x: tf.Tensor, axes: Sequence[int] | None = None) -> tuple[tf.Tensor, tf.Tensor]:
+        """Latent coordinates of events inside the box, and the log of the Jacobian.
+
+        Args:
+            x: Float64, shape ``(n_events, n_axes)``.
+            axes: Positions of the observables in the columns. Default: all.
+
+        Returns:
+            ``u``, shape ``(n_events, n_axes)``, and ``log |du/dx|``, shape ``(n_events,)``.
+        """
+        axes = range(len(self.observables)) if axes is None else axes
+        columns, log_slopes = [], [tf.zeros_like(x[:, 0])]
+        for column, axis in enumerate(axes):
+            observable, projection = self.observables[axis], self.projections[axis]
+            if projection is None:
+                category = tf.floor(x[:, column] - observable.low + 0.5)
+                columns.append(tf.clip_by_value(category, 0.0, observable.n_categories - 1.0))
+            else:
+                u, log_slope = projection.latent(x[:, column])
+                columns.append(u)
+                log_slopes.append(log_slope)
+        return tf.stack(columns, axis=-1), tf.add_n(log_slopes)
+
+    def checked_latent(self, x: tf.Tensor, axes: Sequence[int] | None = None) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
+        """Like :meth:`latent` for any events, and whether each is inside; those outside count as in the middle."""
+        axes = range(len(self.observables)) if axes is None else axes
+        limits = np.array([self.observables[axis].limits for axis in axes])
+        is_inside = tf.reduce_all((x >= limits[:, 0]) & (x <= limits[:, 1]), axis=-1)
+        safe = tf.where(is_inside[:, tf.newaxis], x, tf.constant(limits.mean(axis=1)))
+        return *self.latent(safe, axes), is_inside
+
+    def physical(self, u: tf.Tensor) -> tf.Tensor:
+        """Events in physical units from latent coordinates, both of shape ``(n_events, n_observables)``."""
+        columns = []
+        for number, (observable, projection) in enumerate(zip(self.observables, self.projections, strict=True)):
+            columns.append(u[:, number] + observable.low if projection is None else projection.physical(u[:, number]))
+        return tf.stack(columns, axis=-1)
+
+    def limits(self, ends: tf.Tensor) -> tf.Tensor:
+        """Latent coordinate of one end of each axis, shape ``(n_observables,)``; what leaves the box is clipped."""
+        columns = []
+        for number, (observable, projection) in enumerate(zip(self.observables, self.projections, strict=True)):
+            end = tf.clip_by_value(ends[number], *observable.limits)
+            columns.append(end - observable.low if projection is None else projection.latent(end[tf.newaxis])[0][0])
+        return tf.stack(columns)

@@ -1,0 +1,313 @@
+"""Region: a part of a density's box, with its probability, its marginals and events inside it."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import tensorflow as tf
+
+from zfit_egmm.density.chunks import map_in_chunks
+from zfit_egmm.density.points import Points
+from zfit_egmm.density.walk import Walk
+
+if TYPE_CHECKING:
+    from zfit_egmm.density.density import Density
+
+TOLERANCE = 1e-4
+SAME_LIMIT = 1e-9
+FEWEST_POINTS, MOST_POINTS = 256, 2**17
+POINTS_OF_TENSORS = 1024
+CHUNK_SIZE, MOST_PAIRS = 8192, 2**16
+N_TRIAL_THETA, N_TRIAL_EVENTS = 4, 16
+PILOT_EVENTS, MOST_PROPOSALS = 4096, 2**17
+NEGLIGIBLE = 1e-12
+
+
+@dataclass(frozen=True)
+class Integral:
+    """A probability with its numerical error.
+
+    Args:
+        value: Probability, shape ``()`` or ``(n_events,)`` for a marginal density.
+        error: Standard error of the numerical integration, same shape; zero where it is exact.
+        n_points: Number of points used.
+    """
+
+    value: np.ndarray
+    error: np.ndarray
+    n_points: int
+
+
+class Region:
+    """Part of the box of a density, for all parameters theta.
+
+    Args:
+        density: The density.
+        low: Lower limits in physical units, shape ``(n_observables,)``; arrays, or tensors inside graphs.
+        high: Upper limits.
+        given: Positions of observables that are not integrated over, increasing.
+        tolerance: Relative error that decides on the number of points. It is met at several values
+            of theta in the trained range, or a warning says what was reached. Does not apply to limits that
+            are tensors: they get a fixed number of points.
+        n_points: Number of points instead.
+
+    Raises:
+        ValueError: If the limits are empty or leave the box; the message says where.
+    """
+
+    def __init__(
+        self,
+        density: Density,
+        low: Any,
+        high: Any,
+        *,
+        given: tuple[int, ...] = (),
+        tolerance: float = TOLERANCE,
+        n_points: int | None = None,
+    ) -> None:
+        self.density, self.given, self.tolerance = density, tuple(given), tolerance
+        self.is_symbolic = tf.is_tensor(low) or tf.is_tensor(high)
+        self._n_points = POINTS_OF_TENSORS if self.is_symbolic and n_points is None else n_points
+        cut: tuple[bool, ...] = (True,) * len(density.observables)
+        cells: tuple[tuple[int, ...] | None, ...] = ()
+        if self.is_symbolic:
+            self.low, self.high = low, high
+        else:
+            self.low, self.high = self._checked(low, high)
+            cut, cells = self._cuts(), self._cells()
+        cut = tuple(is_cut and axis not in self.given for axis, is_cut in enumerate(cut))
+        self.walk = Walk(density.autoregressive, cut, self.given, cells)
+
+    @property
+    def is_everything(self) -> bool:
+        """Whether nothing is cut off and nothing is given."""
+        return self.walk.last < 0
+
+    @cached_property
+    def points(self) -> Points:
+        """The points of the integration, as many as the tolerance needs."""
+        if self._n_points is not None or not self.walk.sampled:
+            return self.walk.points(self._n_points or 1)
+        # A first look may be inside a graph: the search for the number of points is not part of it.
+        with tf.init_scope():
+            return self._enough_points()
+
+    def mass(self, theta: tf.Tensor) -> tf.Tensor:
+        """Probability of the region, differentiable with respect to theta and to limits that are tensors.
+
+        Args:
+            theta: Float64, shape ``(n_theta,)``.
+
+        Returns:
+            Float64 scalar.
+        """
+        if self.is_everything:
+            return tf.ones((), tf.float64)
+        weights = self._chunked(tf.constant(self.points.positions), self._extended(theta))
+        return tf.tensordot(weights, tf.constant(self.points.weights), 1)
+
+    def marginal(self, x: tf.Tensor, theta: tf.Tensor) -> tf.Tensor:
+        """Density of the given observables, integrated over the region in the others.
+
+        Args:
+            x: Values of the given observables, float64, shape ``(n_events, len(given))``, physical units.
+            theta: Float64, shape ``(n_theta,)``.
+
+        Returns:
+            Float64, shape ``(n_events,)``: per product of the units of the given observables, zero outside
+            of their ranges.
+        """
+        points = self.points
+        positions, weights = tf.constant(points.positions), tf.constant(points.weights)
+
+        def integrated(rows: tf.Tensor, extended: tf.Tensor) -> tf.Tensor:
+            return tf.linalg.matvec(self._of_events(rows, extended, positions), weights)
+
+        return map_in_chunks(integrated, x, self._extended(theta), max(1, MOST_PAIRS // len(points)))
+
+    def sample(self, n: tf.Tensor, theta: tf.Tensor, uniform: Any) -> tf.Tensor:
+        """Events inside the region.
+
+        Proposals come from the conditional distributions inside the limits, and are accepted in proportion to
+        their weights: exact, up to the largest weight that was ever met.
+
+        Args:
+            n: Number of events, an integer tensor.
+            theta: Float64, shape ``(n_theta,)``.
+            uniform: Function of a shape that returns uniform random numbers in [0, 1).
+
+        Returns:
+            Float64, shape ``(n, n_observables)``, physical units.
+        """
+        n_axes = len(self.density.observables)
+        n = tf.cast(n, tf.int32)
+        extended = self._extended(theta)
+        if len(set(self._first_cut_only())) == 1:
+            # Only the first axis is cut, if any: all weights are equal.
+            return self._proposals(uniform((n, n_axes)), extended)[:, :n_axes]
+        pilot = self._proposals(uniform((PILOT_EVENTS, n_axes)), extended)[:, n_axes]
+        largest = tf.reduce_max(pilot)
+        tf.debugging.assert_positive(largest, message="no event can be drawn: the region has no probability")
+        rate = tf.maximum(tf.reduce_mean(pilot) / largest, 1e-3)
+
+        def go_on(events: tf.Tensor, largest: tf.Tensor) -> tf.Tensor:
+            del largest
+            return tf.shape(events)[0] < n
+
+        def draw(events: tf.Tensor, largest: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+            missing = tf.cast(n - tf.shape(events)[0], tf.float64)
+            size = tf.cast(tf.minimum(1.1 * missing / rate + 100.0, float(MOST_PROPOSALS)), tf.int32)
+            rows = self._proposals(uniform((size, n_axes)), extended)
+            now = tf.maximum(largest, tf.reduce_max(rows[:, n_axes]))
+            # A new largest weight means that earlier events were accepted too often.
+            kept = uniform((tf.shape(events)[0],)) * now < largest
+            is_accepted = uniform((size,)) * now < rows[:, n_axes]
+            accepted = tf.boolean_mask(rows[:, :n_axes], is_accepted)
+            return tf.concat([tf.boolean_mask(events, kept), accepted], axis=0), now
+
+        start = (tf.zeros((0, n_axes), tf.float64), largest)
+        shapes = (tf.TensorShape((None, n_axes)), tf.TensorShape(()))
+        events, _ = tf.while_loop(go_on, draw, start, shape_invariants=shapes)
+        return events[:n]
+
+    def integral(self, theta: np.ndarray, x: np.ndarray | None = None, points: Points | None = None) -> Integral:
+        """Probability, or marginal density of events, with the numerical error; outside of graphs."""
+        points = self.points if points is None else points
+        if self.is_everything:
+            return Integral(np.ones(()), np.zeros(()), 0)
+        value, error = points.estimate(self._values(points, theta, x))
+        if points.kind == "gauss":
+            half = self.walk.points(len(points) // 2)
+            error = np.abs(value - half.estimate(self._values(half, theta, x))[0])
+        return Integral(value, error, len(points))
+
+    def _values(self, points: Points, theta: np.ndarray, x: np.ndarray | None) -> np.ndarray:
+        positions, extended = tf.constant(points.positions), self._extended(tf.constant(theta, tf.float64))
+        if x is None:
+            return self._traced("mass", self._chunked)(positions, extended).numpy()
+        rows = max(1, MOST_PAIRS // len(points))
+        marginal = self._traced("marginal", self._of_events)
+        parts = [
+            marginal(tf.constant(x[start : start + rows], tf.float64), extended, positions).numpy()
+            for start in range(0, len(x), rows)
+        ]
+        return np.concatenate(parts) if parts else np.zeros((0, len(points)))
+
+    def _chunked(self, positions: tf.Tensor, extended: tf.Tensor) -> tf.Tensor:
+        return map_in_chunks(self._of_points, positions, extended, CHUNK_SIZE)
+
+    # The limits travel with theta in one vector, so that evaluation in chunks knows their gradients too.
+
+    def _extended(self, theta: tf.Tensor) -> tf.Tensor:
+        low, high = (tf.convert_to_tensor(end, tf.float64) for end in (self.low, self.high))
+        return tf.concat([tf.cast(theta, tf.float64), low, high], axis=0)
+
+    def _unpacked(self, extended: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+        """Inputs of the networks, and latent limits."""
+        n_axes = len(self.density.observables)
+        low, high = tf.unstack(tf.reshape(extended[-2 * n_axes :], (2, n_axes)))
+        theta = extended[: -2 * n_axes]
+        limits = tf.stack([self.density.latent_map.limits(low), self.density.latent_map.limits(high)])
+        return self.density.inputs(theta), limits
+
+    def _of_points(self, positions: tf.Tensor, extended: tf.Tensor) -> tf.Tensor:
+        inputs, limits = self._unpacked(extended)
+        return self.walk.weights_of_points(self.density.factor_weights, inputs, positions, limits)
+
+    def _of_events(self, rows: tf.Tensor, extended: tf.Tensor, positions: tf.Tensor) -> tf.Tensor:
+        inputs, limits = self._unpacked(extended)
+        u, log_jacobian, is_inside = self.density.latent_map.checked_latent(rows, self.given)
+        weights = self.walk.weights_of_points(self.density.factor_weights, inputs, positions, limits, u)
+        jacobian = tf.where(is_inside, tf.exp(log_jacobian), tf.zeros_like(log_jacobian))
+        return jacobian[:, tf.newaxis] * weights
+
+    def _proposals(self, uniform: tf.Tensor, extended: tf.Tensor) -> tf.Tensor:
+        """Events and, as last column, their weights."""
+
+        def propose(rows: tf.Tensor, extended: tf.Tensor) -> tf.Tensor:
+            inputs, limits = self._unpacked(extended)
+            u, weight = self.walk.proposals(self.density.factor_weights, inputs, rows, limits)
+            return tf.concat([self.density.latent_map.physical(u), weight[:, tf.newaxis]], axis=-1)
+
+        uniform = tf.ensure_shape(uniform, (None, len(self.density.observables)))
+        return map_in_chunks(propose, uniform, extended, CHUNK_SIZE)
+
+    def _first_cut_only(self) -> tuple[bool, ...]:
+        return (False, *self.walk.cut[1:])
+
+    def _traced(self, name: str, function: Callable) -> Callable:
+        """The graph of a function of this region, shared by all that cut the same axes."""
+        return self.density.traced(f"{name} {self.walk.cut} {self.walk.given} {self.walk.cells}", function)
+
+    def _checked(self, low: Any, high: Any) -> tuple[np.ndarray, np.ndarray]:
+        limits = np.array([observable.limits for observable in self.density.observables])
+        margin = SAME_LIMIT * (limits[:, 1] - limits[:, 0])
+
+        def checked(name: str, given: Any, default: np.ndarray) -> np.ndarray:
+            end = np.array(default if given is None else given, dtype=float)
+            if end.shape != default.shape or np.isnan(end).any():
+                raise ValueError(f"the {name} limits need one number per observable ({len(default)}), got {end}")
+            end = np.clip(end, limits[:, 0], limits[:, 1])
+            return np.where(np.abs(end - default) <= margin, default, end)
+
+        ends = checked("lower", low, limits[:, 0]), checked("upper", high, limits[:, 1])
+        for observable, a, b in zip(self.density.observables, *ends, strict=True):
+            if not a < b:
+                raise ValueError(
+                    f"the range of {observable.name!r} contains nothing of its box [{observable.limits[0]:g}, "
+                    f"{observable.limits[1]:g}]: lower limit {a:g}, upper limit {b:g} after clipping"
+                )
+        return ends[0], ends[1]
+
+    def _cuts(self) -> tuple[bool, ...]:
+        box = np.array([observable.limits for observable in self.density.observables])
+        return tuple(bool(a > c or b < d) for a, b, (c, d) in zip(self.low, self.high, box, strict=True))
+
+    def _cells(self) -> tuple[tuple[int, ...] | None, ...]:
+        cells: list[tuple[int, ...] | None] = []
+        for observable, a, b in zip(self.density.observables, self.low, self.high, strict=True):
+            if not observable.is_discrete:
+                cells.append(None)
+                continue
+            first = int(np.floor(a - observable.limits[0] + SAME_LIMIT))
+            last = int(np.ceil(b - observable.limits[0] - SAME_LIMIT))
+            cells.append(tuple(range(first, last)))
+        return tuple(cells)
+
+    def _enough_points(self) -> Points:
+        """Fewest points, in powers of two, whose error is below the tolerance at several theta."""
+        points = self.walk.points(FEWEST_POINTS)
+        rng = np.random.default_rng(0)
+        low, high = np.array(self.density.theta_range).reshape(-1, 2).T
+        trials = [0.5 * (low + high), *(low + (high - low) * rng.random((N_TRIAL_THETA - 1, len(low))))]
+        if not len(low):
+            trials = trials[:1]
+        worst = np.inf
+        while True:
+            worst = max(self._relative_error(points, theta) for theta in trials)
+            if worst <= self.tolerance or points.kind == "exact":
+                return points
+            if 2 * len(points) > MOST_POINTS:
+                break
+            # The error falls a bit faster than one over the number of points.
+            factor = 2 ** int(np.clip(np.floor(np.log2(worst / self.tolerance)), 1, 4))
+            points = self.walk.points(min(MOST_POINTS, factor * len(points)))
+        warnings.warn(
+            f"an integral over part of the box has a relative error of {worst:.1e} with {len(points)} points, "
+            f"more than the tolerance of {self.tolerance:.1e} (said once per region)",
+            stacklevel=2,
+        )
+        return points
+
+    def _relative_error(self, points: Points, theta: np.ndarray) -> float:
+        x = None
+        if self.given:
+            x = self.density.sample(N_TRIAL_EVENTS, theta, seed=0)[:, list(self.given)]
+        result = self.integral(theta, x, points)
+        scale = np.mean(result.value)
+        return float(np.mean(result.error) / scale) if scale > NEGLIGIBLE else 0.0
