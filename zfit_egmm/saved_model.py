@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import importlib.metadata
 import platform
 from dataclasses import asdict
@@ -13,7 +14,7 @@ import numpy as np
 from zfit_egmm import archive
 from zfit_egmm.archive import ModelFileError
 from zfit_egmm.density.conditioners import NETWORKS, network_kind
-from zfit_egmm.density.density import Density
+from zfit_egmm.density.density import Density, Source
 from zfit_egmm.density.theta import ThetaScaling
 from zfit_egmm.observables import Observable
 from zfit_egmm.projection import Projection
@@ -45,7 +46,9 @@ def save(density: Density, path: str | Path, *, overwrite: bool = False) -> Path
     for number, factor in enumerate(density.weights):
         for name, value in factor.items():
             arrays[f"factor_{number}_{name}"] = value
-    return archive.write(path, describe(density), arrays, kind="model", version=FORMAT_VERSION, overwrite=overwrite)
+    target = archive.write(path, describe(density), arrays, kind="model", version=FORMAT_VERSION, overwrite=overwrite)
+    density.source = Source(target.resolve(), sha256(target))
+    return target
 
 
 def describe(density: Density) -> dict[str, Any]:
@@ -79,9 +82,18 @@ def load(path: str | Path) -> Density:
     """
     manifest, arrays = archive.read(path, kind="model", version=FORMAT_VERSION)
     try:
-        return _rebuild(manifest, arrays)
+        density = _rebuild(manifest, arrays)
     except (KeyError, TypeError, ValueError) as error:
         raise ModelFileError(f"{path} does not describe a usable density: {type(error).__name__}: {error}") from error
+    source = Path(path).expanduser()
+    density.source = Source(source.resolve(), sha256(source))
+    return density
+
+
+def sha256(path: Path) -> str:
+    """SHA-256 of a file, in hexadecimal."""
+    with path.open("rb") as stream:
+        return hashlib.sha256(stream.read()).hexdigest()
 
 
 def _rebuild(manifest: dict[str, Any], arrays: dict[str, np.ndarray]) -> Density:

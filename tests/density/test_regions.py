@@ -5,6 +5,8 @@ Counts of 400,000 events see a probability of 0.1 that is wrong by 2 % with four
 
 from __future__ import annotations
 
+import itertools
+
 import numpy as np
 import pytest
 import tensorflow as tf
@@ -85,7 +87,7 @@ def test_discrete_marginals_agree_with_counts(random_one, events):
 def test_marginals_of_two_observables_agree_with_counts_in_any_order(random_one, events):
     edges = np.linspace(-1.5, 1.5, 4)
     for k in (0, 3):
-        for a, b in zip(edges, edges[1:], strict=False):
+        for a, b in itertools.pairwise(edges):
             nodes, weights = np.polynomial.legendre.leggauss(12)
             angle = 0.5 * (a + b) + 0.5 * (b - a) * nodes
             density = random_one.marginal_prob(["angle", "jets"], np.stack([angle, np.full(12, k)], axis=1), POINT)

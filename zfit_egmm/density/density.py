@@ -5,7 +5,7 @@ from __future__ import annotations
 import warnings
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import tensorflow as tf
@@ -22,6 +22,13 @@ from zfit_egmm.projection import Projection
 
 CHUNK_SIZE = 8192
 MOST_REGIONS = 64
+
+
+class Source(NamedTuple):
+    """The file that a density was saved to or loaded from."""
+
+    path: Path
+    sha256: str
 
 
 class Density:
@@ -67,6 +74,7 @@ class Density:
         self._functions: dict[str, Callable] = {}
         self._regions: dict[tuple, Region] = {}
         self._has_warned = False
+        self.source: Source | None = None
 
     @property
     def observables(self) -> tuple[Observable, ...]:
@@ -113,10 +121,13 @@ class Density:
             "latent_ranges": self.autoregressive.latent_ranges,
             "weights": self.weights,
             "training": self.training,
+            "source": self.source,
         }
 
     def __setstate__(self, state: dict[str, Any]) -> None:
+        source = state.pop("source")
         self.__init__(**state)  # type: ignore[misc]
+        self.source = source
 
     def log_prob(self, x: Any, theta: Any = None) -> Any:
         """Log density of events.

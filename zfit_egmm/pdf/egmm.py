@@ -16,7 +16,7 @@ from zfit.util.container import convert_to_container
 from zfit_egmm.density.density import Density
 from zfit_egmm.density.region import TOLERANCE, Integral
 from zfit_egmm.pdf.base import DensityPDF, checked_params
-from zfit_egmm.pdf.spaces import Limits, checked_space, limits_of, support_of
+from zfit_egmm.pdf.spaces import Limits, checked_space, limits_of, ranges_of, space_of_ranges, support_of
 
 MARGINAL_TOLERANCE = 10.0
 """Tolerance of marginals in units of that of integrals: every event needs all the points."""
@@ -87,6 +87,11 @@ class EGMM(DensityPDF, SerializableMixin):
         """Relative error that integrals over parts of the box aim for."""
         return self._tolerance
 
+    @property
+    def truncation(self) -> tuple[zfit.Space, ...] | None:
+        """Spaces outside of which the PDF is zero, if they are not simply its space."""
+        return self._spaces
+
     def integral_with_error(self, limits: zfit.Space | None = None) -> Integral:
         """Probability of a part of the density's box at the current parameters, with its numerical error.
 
@@ -104,6 +109,17 @@ class EGMM(DensityPDF, SerializableMixin):
             np.sqrt(np.sum([one.error**2 for one in found])),
             sum(one.n_points for one in found),
         )
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        spaces = {"obs": self.space, "norm": self.norm}
+        ranges: dict[str, Any] = {name: ranges_of(space) for name, space in spaces.items()}
+        if self._spaces is not None:
+            ranges["limits"] = [ranges_of(space) for space in self._spaces]
+        params = {name: _picklable(self.params[name]) for name in self._density.theta_names}
+        others = {"name": self.name, "label": self.label, "tolerance": self._tolerance}
+        if self.is_extended:
+            others["extended"] = _picklable(self.get_yield())
+        return _rebuilt, (self._density, params, ranges, others)
 
     def copy(self, **changes: Any) -> EGMM:
         """A PDF with the same density and parameters, except for what ``changes`` names.
@@ -315,3 +331,17 @@ def _with_columns_of(limits: Limits, part: Limits, given: tuple[int, ...]) -> Li
     if limits.is_symbolic:
         return Limits(tf.where(is_given, part.low, limits.low), tf.where(is_given, part.high, limits.high))
     return Limits(np.where(is_given, part.low, limits.low), np.where(is_given, part.high, limits.high))
+
+
+def _picklable(parameter: Any) -> Any:
+    """A constant as a number; parameters that float keep their identity."""
+    is_constant = isinstance(parameter, zfit.param.ConstantParameter)
+    return float(parameter.value()) if is_constant else parameter
+
+
+def _rebuilt(density: Density, params: dict[str, Any], ranges: dict[str, Any], others: dict[str, Any]) -> EGMM:
+    limits = ranges.pop("limits", None)
+    spaces = {name: space_of_ranges(one) for name, one in ranges.items()}
+    if limits is not None:
+        others["limits"] = [space_of_ranges(one) for one in limits]
+    return EGMM(density, params=params, **spaces, **others)

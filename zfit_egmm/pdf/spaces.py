@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+import functools
+import operator
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -52,11 +54,19 @@ def box(density: Density, obs: Sequence[str] | None = None) -> zfit.Space:
         lowest and highest integer.
     """
     limits = {observable.name: observable.limits for observable in density.observables}
-    names = list(limits) if obs is None else list(obs)
-    space = zfit.Space(names[0], *limits[names[0]])
-    for name in names[1:]:
-        space = space * zfit.Space(name, *limits[name])
-    return space
+    return space_of_ranges({name: limits[name] for name in (limits if obs is None else obs)})
+
+
+def space_of_ranges(ranges: Mapping[str, tuple[float, float]]) -> zfit.Space:
+    """A space from lower and upper limits by the names of observables."""
+    spaces = [zfit.Space(name, *limits) for name, limits in ranges.items()]
+    return functools.reduce(operator.mul, spaces)
+
+
+def ranges_of(space: zfit.Space) -> dict[str, tuple[float, float]]:
+    """Lower and upper limits of a space with one box, by the names of its observables."""
+    low, high = (np.ravel(end) for end in space.rect_limits_np)
+    return {name: (float(a), float(b)) for name, a, b in zip(space.obs, low, high, strict=True)}
 
 
 def box_limits(density: Density) -> Limits:
