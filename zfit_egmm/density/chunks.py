@@ -85,7 +85,7 @@ def _loop(
 
     rows = (x, theta, *others) if is_per_event else (x, *others)
     return tf.map_fn(
-        call,
+        tf.autograph.experimental.do_not_convert(call),
         tuple(stacked(part) for part in rows),
         fn_output_signature=(tf.float64,) * n_results,
         parallel_iterations=1,

@@ -336,10 +336,17 @@ class Density:
         return self._functions[key]
 
     def traced(self, key: str, function: Callable) -> Callable:
-        """A graph of a function of tensors, kept under a key so that it is traced only once."""
-        if key not in self._functions:
-            self._functions[key] = tf.function(function, autograph=False, reduce_retracing=True)
-        return self._functions[key]
+        """A graph of a function of float64 tensors, for any number of rows, kept under a key to trace it only once."""
+
+        def call(*tensors: tf.Tensor) -> tf.Tensor:
+            if key not in self._functions:
+                # The last axis of a matrix is fixed, as is the length of a vector.
+                shapes = [(None, t.shape[1]) if t.shape.rank == 2 else t.shape for t in tensors]
+                signature = [tf.TensorSpec(shape, tf.float64) for shape in shapes]
+                self._functions[key] = tf.function(function, input_signature=signature, autograph=False)
+            return self._functions[key](*tensors)
+
+        return call
 
     def _checked_x(self, x: np.ndarray) -> np.ndarray:
         events = np.asarray(x, dtype=float)

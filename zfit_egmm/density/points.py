@@ -44,21 +44,23 @@ class Points:
         """
         return _make(choices, n_points)
 
-    def estimate(self, values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    def estimate(self, values: np.ndarray, share: int = 1) -> tuple[np.ndarray, np.ndarray]:
         """Integral and its standard error.
 
         Args:
             values: Of the integrand at the points, shape ``(..., n_points)``.
+            share: Use only one point in ``share`` of a Sobol sequence, a power of two.
 
         Returns:
             Both of the shape of ``values`` without the last axis. One dimension has no error estimate of its
             own and states zero; see :func:`zfit_egmm.density.region.Region`.
         """
-        integral = values @ self.weights
         if self.kind != "sobol":
+            integral = values @ self.weights
             return integral, np.zeros_like(integral)
-        groups = values.reshape(*values.shape[:-1], N_SCRAMBLINGS, -1).mean(axis=-1)
-        return integral, groups.std(axis=-1, ddof=1) / np.sqrt(N_SCRAMBLINGS)
+        groups = values.reshape(*values.shape[:-1], N_SCRAMBLINGS, -1)
+        means = groups[..., : groups.shape[-1] // share].mean(axis=-1)
+        return means.mean(axis=-1), means.std(axis=-1, ddof=1) / np.sqrt(N_SCRAMBLINGS)
 
 
 @lru_cache(maxsize=16)

@@ -24,7 +24,7 @@ FEWEST_POINTS, MOST_POINTS = 256, 2**17
 POINTS_OF_TENSORS = 1024
 CHUNK_SIZE, MOST_PAIRS = 8192, 2**16
 N_TRIAL_THETA, N_TRIAL_EVENTS = 4, 16
-PILOT_EVENTS, MOST_PROPOSALS = 4096, 2**17
+PILOT_EVENTS, MOST_PROPOSALS = 1024, 2**17
 NEGLIGIBLE = 1e-12
 
 
@@ -108,7 +108,7 @@ class Region:
         """
         if self.is_everything:
             return tf.ones((), tf.float64)
-        weights = self._chunked(tf.constant(self.points.positions), self._extended(theta))
+        weights = self._evaluated("mass", self._chunked)(tf.constant(self.points.positions), self._extended(theta))
         return tf.tensordot(weights, tf.constant(self.points.weights), 1)
 
     def marginal(self, x: tf.Tensor, theta: tf.Tensor) -> tf.Tensor:
@@ -150,10 +150,12 @@ class Region:
         if len(set(self._first_cut_only())) == 1:
             # Only the first axis is cut, if any: all weights are equal.
             return self._proposals(uniform((n, n_axes)), extended)[:, :n_axes]
-        pilot = self._proposals(uniform((PILOT_EVENTS, n_axes)), extended)[:, n_axes]
-        largest = tf.reduce_max(pilot)
+        pilot = self._proposals(uniform((PILOT_EVENTS, n_axes)), extended)
+        weights = pilot[:, n_axes]
+        largest = tf.reduce_max(weights)
         tf.debugging.assert_positive(largest, message="no event can be drawn: the region has no probability")
-        rate = tf.maximum(tf.reduce_mean(pilot) / largest, 1e-3)
+        rate = tf.maximum(tf.reduce_mean(weights) / largest, 1e-3)
+        first = tf.boolean_mask(pilot[:, :n_axes], uniform((PILOT_EVENTS,)) * largest < weights)
 
         def go_on(events: tf.Tensor, largest: tf.Tensor) -> tf.Tensor:
             del largest
@@ -170,9 +172,8 @@ class Region:
             accepted = tf.boolean_mask(rows[:, :n_axes], is_accepted)
             return tf.concat([tf.boolean_mask(events, kept), accepted], axis=0), now
 
-        start = (tf.zeros((0, n_axes), tf.float64), largest)
         shapes = (tf.TensorShape((None, n_axes)), tf.TensorShape(()))
-        events, _ = tf.while_loop(go_on, draw, start, shape_invariants=shapes)
+        events, _ = tf.while_loop(go_on, draw, (first, largest), shape_invariants=shapes)
         return events[:n]
 
     def integral(self, theta: np.ndarray, x: np.ndarray | None = None, points: Points | None = None) -> Integral:
@@ -189,9 +190,9 @@ class Region:
     def _values(self, points: Points, theta: np.ndarray, x: np.ndarray | None) -> np.ndarray:
         positions, extended = tf.constant(points.positions), self._extended(tf.constant(theta, tf.float64))
         if x is None:
-            return self._traced("mass", self._chunked)(positions, extended).numpy()
+            return self._evaluated("mass", self._chunked)(positions, extended).numpy()
         rows = max(1, MOST_PAIRS // len(points))
-        marginal = self._traced("marginal", self._of_events)
+        marginal = self._evaluated("marginal", self._of_events)
         parts = [
             marginal(tf.constant(x[start : start + rows], tf.float64), extended, positions).numpy()
             for start in range(0, len(x), rows)
@@ -235,13 +236,17 @@ class Region:
             return tf.concat([self.density.latent_map.physical(u), weight[:, tf.newaxis]], axis=-1)
 
         uniform = tf.ensure_shape(uniform, (None, len(self.density.observables)))
-        return map_in_chunks(propose, uniform, extended, CHUNK_SIZE)
+        return self._evaluated("proposals", lambda rows, v: map_in_chunks(propose, rows, v, CHUNK_SIZE))(
+            uniform, extended
+        )
 
     def _first_cut_only(self) -> tuple[bool, ...]:
         return (False, *self.walk.cut[1:])
 
-    def _traced(self, name: str, function: Callable) -> Callable:
-        """The graph of a function of this region, shared by all that cut the same axes."""
+    def _evaluated(self, name: str, function: Callable) -> Callable:
+        """A function of this region; outside of graphs as a graph, shared by all regions that cut the same axes."""
+        if not tf.executing_eagerly():
+            return function
         return self.density.traced(f"{name} {self.walk.cut} {self.walk.given} {self.walk.cells}", function)
 
     def _checked(self, low: Any, high: Any) -> tuple[np.ndarray, np.ndarray]:
@@ -281,33 +286,46 @@ class Region:
 
     def _enough_points(self) -> Points:
         """Fewest points, in powers of two, whose error is below the tolerance at several theta."""
-        points = self.walk.points(FEWEST_POINTS)
-        rng = np.random.default_rng(0)
-        low, high = np.array(self.density.theta_range).reshape(-1, 2).T
-        trials = [0.5 * (low + high), *(low + (high - low) * rng.random((N_TRIAL_THETA - 1, len(low))))]
-        if not len(low):
-            trials = trials[:1]
-        worst = np.inf
+        trials = self._trials()
+        n_points = FEWEST_POINTS
         while True:
-            worst = max(self._relative_error(points, theta) for theta in trials)
-            if worst <= self.tolerance or points.kind == "exact":
-                return points
+            points = self.walk.points(n_points)
+            errors = [self._relative_errors(points, *trial) for trial in trials]
+            worst = [max(error[k] for error in errors) for k in range(len(errors[0]))]
+            if worst[0] <= self.tolerance or points.kind == "exact":
+                # Part of the points may do; their values tell already.
+                enough = max((2**k for k, error in enumerate(worst) if error <= self.tolerance), default=1)
+                return self.walk.points(len(points) // enough)
             if 2 * len(points) > MOST_POINTS:
                 break
-            # The error falls a bit faster than one over the number of points.
-            factor = 2 ** int(np.clip(np.floor(np.log2(worst / self.tolerance)), 1, 4))
-            points = self.walk.points(min(MOST_POINTS, factor * len(points)))
+            # The error falls about as one over the number of points.
+            n_points = min(MOST_POINTS, len(points) * 2 ** int(np.clip(np.log2(worst[0] / self.tolerance), 1, 4)))
         warnings.warn(
-            f"an integral over part of the box has a relative error of {worst:.1e} with {len(points)} points, "
+            f"an integral over part of the box has a relative error of {worst[0]:.1e} with {len(points)} points, "
             f"more than the tolerance of {self.tolerance:.1e} (said once per region)",
             stacklevel=2,
         )
         return points
 
-    def _relative_error(self, points: Points, theta: np.ndarray) -> float:
-        x = None
-        if self.given:
-            x = self.density.sample(N_TRIAL_EVENTS, theta, seed=0)[:, list(self.given)]
-        result = self.integral(theta, x, points)
-        scale = np.mean(result.value)
-        return float(np.mean(result.error) / scale) if scale > NEGLIGIBLE else 0.0
+    def _trials(self) -> list[tuple[np.ndarray, np.ndarray | None]]:
+        """Some theta in the trained range, with events for marginals."""
+        rng = np.random.default_rng(0)
+        low, high = np.array(self.density.theta_range).reshape(-1, 2).T
+        points = [0.5 * (low + high), *(low + (high - low) * rng.random((N_TRIAL_THETA - 1, len(low))))]
+        axes = list(self.given)
+        return [
+            (theta, self.density.sample(N_TRIAL_EVENTS, theta, seed=0)[:, axes] if axes else None)
+            for theta in (points if len(low) else points[:1])
+        ]
+
+    def _relative_errors(self, points: Points, theta: np.ndarray, x: np.ndarray | None) -> list[float]:
+        """Relative error with all points, with half of them, a quarter, and so on."""
+        if points.kind == "gauss":
+            result = self.integral(theta, x, points)
+            found = [(result.value, result.error)]
+        else:
+            values = self._values(points, theta, x)
+            n_halvings = int(np.log2(len(points) // FEWEST_POINTS)) if points.kind == "sobol" else 0
+            found = [points.estimate(values, 2**k) for k in range(n_halvings + 1)]
+        scale = float(np.mean(found[0][0]))
+        return [float(np.mean(error) / scale) if scale > NEGLIGIBLE else 0.0 for _, error in found]

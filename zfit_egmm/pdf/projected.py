@@ -45,7 +45,7 @@ class ProjectedEGMM(DensityPDF):
         kept, integrated = _divided(pdf, obs, limits)
         self._density = pdf.density
         self._has_warned: set[str] = set()
-        self._pdf = pdf
+        self._source = pdf
         self._integrated = integrated
         if extended in (None, True):
             extended = pdf.get_yield() if pdf.is_extended else None
@@ -61,7 +61,7 @@ class ProjectedEGMM(DensityPDF):
         """
         if "yield" in changes:
             changes["extended"] = changes.pop("yield")
-        pdf = self._pdf.copy(params=changes.pop("params")) if "params" in changes else self._pdf
+        pdf = self._source.copy(params=changes.pop("params")) if "params" in changes else self._source
         arguments: dict[str, Any] = {
             "obs": self.space,
             "limits": self._integrated,
@@ -75,12 +75,12 @@ class ProjectedEGMM(DensityPDF):
     @supports()
     def _unnormalized_pdf(self, x: zfit.Data, params: Mapping[str, tf.Tensor]) -> tf.Tensor:
         limits = limits_of(self._density, self._integrated)
-        return self._pdf.marginal_tensor(x, limits, self._theta(params))
+        return self._source.marginal_tensor(x, limits, self._theta(params))
 
     @supports()
     def _integrate(self, limits: zfit.Space, norm: Any, options: Any, params: Any = None) -> tf.Tensor:
         del norm, params
-        return self._pdf.integrate(_joined(self._pdf, limits, self._integrated), norm=False, options=options)
+        return self._source.integrate(_joined(self._source, limits, self._integrated), norm=False, options=options)
 
     @supports()
     def _partial_integrate(
@@ -88,13 +88,13 @@ class ProjectedEGMM(DensityPDF):
     ) -> tf.Tensor:
         del norm, options
         both = limits_of(self._density, limits, self._integrated)
-        return self._pdf.marginal_tensor(x, both, self._theta(params))
+        return self._source.marginal_tensor(x, both, self._theta(params))
 
     @supports()
     def _sample(self, n: tf.Tensor, limits: zfit.Space, params: Any = None) -> tf.Tensor:
         del params
-        events = self._pdf.sample(n, _joined(self._pdf, limits, self._integrated)).value()
-        return tf.gather(events, [self._pdf.obs.index(name) for name in self.obs], axis=1)
+        events = self._source.sample(n, _joined(self._source, limits, self._integrated)).value()
+        return tf.gather(events, [self._source.obs.index(name) for name in self.obs], axis=1)
 
 
 def _divided(pdf: EGMM, obs: Any, limits: Any) -> tuple[zfit.Space, zfit.Space]:
@@ -125,4 +125,4 @@ def _divided(pdf: EGMM, obs: Any, limits: Any) -> tuple[zfit.Space, zfit.Space]:
 
 def _joined(pdf: EGMM, kept: zfit.Space, integrated: zfit.Space) -> zfit.Space:
     """The space of both, in the order of the PDF."""
-    return (kept * integrated).with_obs(pdf.obs)
+    return (kept.with_binning(None) * integrated).with_obs(pdf.obs)
