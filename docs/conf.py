@@ -46,6 +46,7 @@ nitpicky = True
 nitpick_ignore_regex = [
     (r"py:.*", r"(np|numpy|tf|tensorflow|zfit|pathlib|collections\.abc|typing)\..*"),
     (r"py:.*", r"zfit_egmm\.(saved_model|density)(\..*)?"),
+    (r"py:.*", r"(hepstats|scipy)\..*"),
     (r"py:exc", r".*(Error|Interrupt|Warning)"),
     (r"py:.*", r"(Any|Ellipsis|None|bool|dict|float|int|list|str|tuple)"),
 ]

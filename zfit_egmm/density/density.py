@@ -209,7 +209,7 @@ class Density:
         return map_in_chunks(self._sample, uniform, theta, chunk_size)
 
     def latent(self, x: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-        """Latent coordinates of events inside the box and the log of the Jacobian, see :class:`LatentMap`."""
+        """Latent coordinates of events inside the box, and the log of the Jacobian: shapes (n, d) and (n,)."""
         return self.latent_map.latent(x)
 
     def box_mass(

@@ -235,10 +235,11 @@ class Region:
             u, weight = self.walk.proposals(self.density.factor_weights, inputs, rows, limits)
             return tf.concat([self.density.latent_map.physical(u), weight[:, tf.newaxis]], axis=-1)
 
+        def all_proposals(uniform: tf.Tensor, extended: tf.Tensor) -> tf.Tensor:
+            return map_in_chunks(propose, uniform, extended, CHUNK_SIZE)
+
         uniform = tf.ensure_shape(uniform, (None, len(self.density.observables)))
-        return self._evaluated("proposals", lambda rows, v: map_in_chunks(propose, rows, v, CHUNK_SIZE))(
-            uniform, extended
-        )
+        return self._evaluated("proposals", all_proposals)(uniform, extended)
 
     def _first_cut_only(self) -> tuple[bool, ...]:
         return (False, *self.walk.cut[1:])

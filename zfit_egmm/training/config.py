@@ -123,8 +123,9 @@ _BUDGET: Mapping[str, tuple[float, int, int]] = {
 
 VALIDATION_FRACTION, MOST_VALIDATION_EVENTS = 0.15, 1e5
 
-# The fewer events, the more the kernels are held back: measured on 65 thousand and two million events.
-MOST_DECAY, DECAY_EVENTS = 0.2, 1.3e4
+# The fewer events, the more the kernels are held back: measured on 2,000, 65 thousand and two million events.
+MOST_DECAY, DECAY_EVENTS = 1.0, 1.3e4
+FEW_EVENTS, EPOCHS_OF_FEW = 1e4, 20
 
 
 @dataclass(frozen=True)
@@ -149,6 +150,7 @@ def resolve(config: TrainingConfig, n_train: int, effective_events: float) -> Se
         effective_events: The same, reduced for unequal weights.
     """
     events, fewest, most = _BUDGET[config.quality]
+    most = min(most, EPOCHS_OF_FEW) if effective_events < FEW_EVENTS else most
     epochs = config.epochs or int(min(max(events / n_train, fewest), most))
     batch_size = config.batch_size or 2 ** int(min(max(round(math.log2(n_train / 100)), 6), 12))
     batch_size = min(batch_size, n_train)
@@ -178,7 +180,7 @@ def validation_fraction(config: TrainingConfig, n_events: int) -> float:
 def _network(quality: Quality, effective_events: float) -> SmoothNetwork:
     """Capacity that the events can determine."""
     sizes = (
-        (1e4, (16, 16), 8),
+        (FEW_EVENTS, (16, 16), 4),
         (3e4, (24, 24), 10),
         (1e5, (32, 32), 12),
         (5e5, (64, 64, 64), 16),
