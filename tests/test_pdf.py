@@ -243,6 +243,22 @@ def test_limits_beyond_the_box_are_refused(plain_density, limits):
         EGMM(plain_density, obs=zfit.Space("mass", *limits))
 
 
+def test_truncating_twice_keeps_the_first_cut(plain_density):
+    x = np.array([[1.0], [3.0], [5.0], [7.0]])
+    windows = [zfit.Space("mass", 0, 4), zfit.Space("mass", 6, 10)]
+    once = EGMM(plain_density, extended=zfit.Parameter("n", 100.0)).to_truncated(windows)
+    twice = once.to_truncated(zfit.Space("mass", 2, 10), extended=True)
+    assert np.array_equal(once.pdf(x).numpy() > 0, [True, True, False, True])
+    assert np.array_equal(twice.pdf(x).numpy() > 0, [False, True, False, True])
+    parts = [float(plain_density.box_mass([a], [b]).value) for a, b in ((0, 4), (6, 10), (2, 4))]
+    share = (parts[2] + parts[1]) / (parts[0] + parts[1])
+    assert float(twice.get_yield().value()) == pytest.approx(100 * share)
+    expected = np.exp(plain_density.log_prob(x[1:2])) / (parts[2] + parts[1])
+    assert twice.pdf(x[1:2]).numpy() == pytest.approx(expected)
+    with pytest.raises(ValueError, match="is zero in all of the limits"):
+        once.to_truncated(zfit.Space("mass", 4.5, 5.5))
+
+
 def test_something_else_than_a_density_is_refused():
     with pytest.raises(TypeError, match=r"Density.load"):
         EGMM("model.egmm")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -22,6 +23,7 @@ MARGINAL_TOLERANCE = 10.0
 """Tolerance of marginals in units of that of integrals: every event needs all the points."""
 
 POINTS_OF_BINS = 512
+_NUMBER = itertools.count()
 
 
 class EGMM(DensityPDF, SerializableMixin):
@@ -167,14 +169,18 @@ class EGMM(DensityPDF, SerializableMixin):
             name: Name of the new PDF.
             label: Label for figures.
         """
-        inside = self.copy(obs=self.space if obs is None else obs)
-        spaces = [_as_space(entry, inside.space) for entry in convert_to_container(limits or inside.space)]
+        spaces = [_as_space(entry, self.space) for entry in convert_to_container(limits or self.space)]
+        # What was cut off before stays so.
+        parts = [part for limits in support_of(self._density, spaces) for part in self._parts(limits)]
+        if not parts:
+            raise ValueError(f"{self.name} is zero in all of the limits to truncate it to: {spaces}")
         arguments: dict[str, Any] = {"name": name or f"{self.name}_truncated", "label": label or self.label}
         if extended is True and self.is_extended:
-            extended = self._scaled_yield(spaces)
+            extended = self._scaled_yield(parts)
         if extended is not None:
             arguments["extended"] = extended
-        return inside.copy(limits=spaces, norm=norm, **arguments)
+        space = checked_space(self._density, self.space if obs is None else obs)
+        return self.copy(obs=space, limits=[self._space_of(part) for part in parts], norm=norm, **arguments)
 
     def create_projection_pdf(
         self,
@@ -306,18 +312,24 @@ class EGMM(DensityPDF, SerializableMixin):
             return self._density.sample_tensor(uniform, theta)
         return self._region(part).sample(n, theta, lambda shape: z.random.uniform(shape=shape, dtype=tf.float64))
 
-    def _scaled_yield(self, spaces: Sequence[zfit.Space]) -> Any:
-        """The yield times the fraction of the PDF that is inside some spaces."""
+    def _space_of(self, part: Limits) -> zfit.Space:
+        """Limits as a space, in the order of this PDF."""
+        names = [observable.name for observable in self._density.observables]
+        ranges = {name: (float(a), float(b)) for name, a, b in zip(names, part.low, part.high, strict=True)}
+        return space_of_ranges({name: ranges[name] for name in self.obs})
+
+    def _scaled_yield(self, parts: Sequence[Limits]) -> Any:
+        """The yield times the fraction of the PDF that is inside some of its parts."""
         names = self._density.theta_names
 
         def scaled(params: Mapping[str, tf.Tensor]) -> tf.Tensor:
             theta = tf.stack([tf.cast(params[name], tf.float64) for name in names]) if names else tf.zeros((0,))
-            inside = [part for space in spaces for part in self._parts(limits_of(self._density, space))]
             whole = self._parts(limits_of(self._density, self.norm))
-            return params["total"] * self._mass(inside, theta) / self._mass(whole, theta)
+            return params["total"] * self._mass(parts, theta) / self._mass(whole, theta)
 
         depends_on = {name: self.params[name] for name in names} | {"total": self.get_yield()}
-        return zfit.param.ComposedParameter(f"{self.get_yield().name}_in_{id(spaces)}", scaled, params=depends_on)
+        name = f"{self.get_yield().name}_truncated_{next(_NUMBER)}"
+        return zfit.param.ComposedParameter(name, scaled, params=depends_on)
 
 
 def _as_space(limits: Any, space: zfit.Space) -> zfit.Space:
