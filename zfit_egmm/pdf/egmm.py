@@ -161,7 +161,7 @@ class EGMM(DensityPDF, SerializableMixin):
         """The PDF restricted to one or several parts of its space, see :meth:`zfit.pdf.BasePDF.to_truncated`.
 
         Args:
-            limits: A space or several that do not overlap. Default: the space of this PDF.
+            limits: A space or several that do not overlap. Default: ``obs``.
             obs: Space of the new PDF. Default: the space of this one.
             extended: ``True`` scales the yield to the fraction inside, a parameter or number is the new
                 yield. Default: the yield of this PDF, if it has one.
@@ -169,7 +169,8 @@ class EGMM(DensityPDF, SerializableMixin):
             name: Name of the new PDF.
             label: Label for figures.
         """
-        spaces = [_as_space(entry, self.space) for entry in convert_to_container(limits or self.space)]
+        space = self.space if obs is None else checked_space(self._density, obs)
+        spaces = [_as_space(entry, space) for entry in convert_to_container(limits or space)]
         # What was cut off before stays so.
         parts = [part for limits in support_of(self._density, spaces) for part in self._parts(limits)]
         if not parts:
@@ -179,7 +180,6 @@ class EGMM(DensityPDF, SerializableMixin):
             extended = self._scaled_yield(parts)
         if extended is not None:
             arguments["extended"] = extended
-        space = checked_space(self._density, self.space if obs is None else obs)
         return self.copy(obs=space, limits=[self._space_of(part) for part in parts], norm=norm, **arguments)
 
     def create_projection_pdf(
