@@ -93,17 +93,17 @@ def test_a_scan_that_ends_too_early_says_what_to_scan(peak):
 
 def test_a_learned_mixture_has_a_significance_an_interval_and_a_limit(mixture):
     loss, n_s = mixture
-    calculator = AsymptoticCalculator(loss, zfit.minimize.Minuit(gradient="zfit"), asimov_events=2000)
+    calculator = AsymptoticCalculator(loss, zfit.minimize.Minuit(gradient="zfit"), asimov_events=1000)
     fitted = calculator.bestfit.params[n_s]["value"]
     _, significance = Discovery(calculator, POI(n_s, 0)).result(printlevel=0)
     assert 20 < fitted < 60
     assert 2 < significance < 8.2
-    interval = ConfidenceInterval(calculator, POIarray(n_s, np.linspace(fitted - 20, fitted + 20, 7)))
+    interval = ConfidenceInterval(calculator, POIarray(n_s, np.linspace(fitted - 20, fitted + 20, 5)))
     found = interval.interval(alpha=0.32, printlevel=0)
     assert found["lower"] < fitted < found["upper"]
     # At least the Poisson error of the signal alone.
     assert 5 < 0.5 * (found["upper"] - found["lower"]) < 15
-    scan = POIarray(n_s, np.linspace(2, fitted + 40, 8))
+    scan = POIarray(n_s, np.linspace(2, fitted + 40, 6))
     limits = UpperLimit(calculator, scan, POI(n_s, 0)).upperlimit()
     assert fitted + 6 < limits["observed"] < fitted + 30
     assert 0 < limits["expected_m1"] < limits["expected"] < limits["expected_p1"] < limits["observed"]
@@ -117,6 +117,6 @@ def test_toys_of_a_learned_mixture_fluctuate_in_size_and_give_a_p_value(mixture)
         sampler.resample()
         sizes.append(int(sampler.nevents))
     assert len(set(sizes)) > 2
-    calculator = FrequentistCalculator(loss, zfit.minimize.Minuit(gradient="zfit"), ntoysnull=8, ntoysalt=8)
+    calculator = FrequentistCalculator(loss, zfit.minimize.Minuit(gradient="zfit"), ntoysnull=4, ntoysalt=4)
     p_value, _ = Discovery(calculator, POI(n_s, 0)).result(printlevel=0)
     assert p_value == 0

@@ -147,7 +147,7 @@ class Region:
         n_axes = len(self.density.observables)
         n = tf.cast(n, tf.int32)
         extended = self._extended(theta)
-        if len(set(self._first_cut_only())) == 1:
+        if not any(self.walk.cut[1:]):
             # Only the first axis is cut, if any: all weights are equal.
             return self._proposals(uniform((n, n_axes)), extended)[:, :n_axes]
         pilot = self._proposals(uniform((PILOT_EVENTS, n_axes)), extended)
@@ -240,9 +240,6 @@ class Region:
 
         uniform = tf.ensure_shape(uniform, (None, len(self.density.observables)))
         return self._evaluated("proposals", all_proposals)(uniform, extended)
-
-    def _first_cut_only(self) -> tuple[bool, ...]:
-        return (False, *self.walk.cut[1:])
 
     def _evaluated(self, name: str, function: Callable) -> Callable:
         """A function of this region; outside of graphs as a graph, shared by all regions that cut the same axes."""
