@@ -16,8 +16,11 @@ from zfit_egmm.training.prepare import prepare
 from zfit_egmm.training.record import FactorState, History, summarise
 
 CHILD = """
+import signal
 import sys
 import numpy as np
+# A job in the background of a shell inherits that interrupts are ignored.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 sys.path.insert(0, {here!r})
 from training_case import case
 from zfit_egmm import train
@@ -191,6 +194,7 @@ def test_an_interrupted_training_goes_on_from_its_checkpoint(tmp_path, how, monk
 
 
 def test_an_interrupt_waits_for_the_end_of_a_step_and_a_second_one_does_not():
+    earlier = signal.signal(signal.SIGINT, signal.default_int_handler)
     with Interruption() as interruption:
         signal.raise_signal(signal.SIGINT)
         with pytest.raises(Interrupted):
@@ -198,6 +202,7 @@ def test_an_interrupt_waits_for_the_end_of_a_step_and_a_second_one_does_not():
         with pytest.raises(KeyboardInterrupt):
             signal.raise_signal(signal.SIGINT)
     assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+    signal.signal(signal.SIGINT, earlier)
 
 
 def test_a_checkpoint_of_another_training_is_refused(tmp_path):
