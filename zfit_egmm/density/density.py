@@ -289,9 +289,11 @@ class Density:
         if region.is_symbolic:
             return region
         key = (region.low.tobytes(), region.high.tobytes(), given, tolerance, n_points)
-        while len(self._regions) >= MOST_REGIONS:
-            self._regions.pop(next(iter(self._regions)))
-        return self._regions.setdefault(key, region)
+        if key not in self._regions:
+            if len(self._regions) >= MOST_REGIONS:
+                self._regions.pop(next(iter(self._regions)))
+            self._regions[key] = region
+        return self._regions[key]
 
     @property
     def factor_weights(self) -> Sequence[Mapping[str, tf.Variable]]:

@@ -52,8 +52,8 @@ class Walk:
         observable = self.autoregressive.observables[axis]
         if not observable.is_discrete:
             return 0
-        cells = self.cells[axis] if self.cells else None
-        return observable.n_categories if cells is None else len(cells)
+        allowed = self._allowed(axis)
+        return observable.n_categories if allowed is None else len(allowed)
 
     def weights_of_points(
         self,

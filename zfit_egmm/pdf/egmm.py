@@ -282,8 +282,7 @@ class EGMM(DensityPDF, SerializableMixin):
             region = self._density.region(
                 overlap.low, overlap.high, given=given, tolerance=min(0.5, MARGINAL_TOLERANCE * self._tolerance)
             )
-            low, high = (tf.gather(end, given) for end in (part.low, part.high))
-            is_inside = tf.reduce_all((columns >= low) & (columns <= high), axis=-1)
+            is_inside = Limits(part.low[list(given)], part.high[list(given)]).contains(columns)
             total += tf.where(is_inside, region.marginal(columns, theta), tf.zeros_like(total))
         return total
 
@@ -306,10 +305,6 @@ class EGMM(DensityPDF, SerializableMixin):
         return tf.add_n([self._region(part, n_points).mass(theta) for part in parts])
 
     def _sample_part(self, part: Limits, n: tf.Tensor, theta: tf.Tensor) -> tf.Tensor:
-        if self._region(part).is_everything:
-            uniform = z.random.uniform(shape=(n, len(self._to_density)), dtype=tf.float64)
-            uniform = tf.ensure_shape(uniform, (None, len(self._to_density)))
-            return self._density.sample_tensor(uniform, theta)
         return self._region(part).sample(n, theta, lambda shape: z.random.uniform(shape=shape, dtype=tf.float64))
 
     def _space_of(self, part: Limits) -> zfit.Space:
@@ -320,14 +315,13 @@ class EGMM(DensityPDF, SerializableMixin):
 
     def _scaled_yield(self, parts: Sequence[Limits]) -> Any:
         """The yield times the fraction of the PDF that is inside some of its parts."""
-        names = self._density.theta_names
 
         def scaled(params: Mapping[str, tf.Tensor]) -> tf.Tensor:
-            theta = tf.stack([tf.cast(params[name], tf.float64) for name in names]) if names else tf.zeros((0,))
+            theta = self._theta(params)
             whole = self._parts(limits_of(self._density, self.norm))
             return params["total"] * self._mass(parts, theta) / self._mass(whole, theta)
 
-        depends_on = {name: self.params[name] for name in names} | {"total": self.get_yield()}
+        depends_on = {name: self.params[name] for name in self._density.theta_names} | {"total": self.get_yield()}
         name = f"{self.get_yield().name}_truncated_{next(_NUMBER)}"
         return zfit.param.ComposedParameter(name, scaled, params=depends_on)
 
