@@ -22,9 +22,10 @@ import time
 from pathlib import Path
 
 import numpy as np
-import toy
 from child import limit_tensorflow, run_child
 from speed import median_rate
+
+from zfit_egmm.demo import toy
 
 POINTS = ((0.0, 0.0), (0.8, 0.8), (-0.8, 0.0), (0.25, 0.25), (0.5, -0.5), (1.5, 1.5))
 EVENTS_PER_POINT = 50_000

@@ -21,10 +21,11 @@ from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 import numpy as np
-import toy
 from scipy.interpolate import RectBivariateSpline
 from scipy.ndimage import binary_dilation
 from trained_models import add_options, at_least, package_log_density, rounded, tell, train_or_load
+
+from zfit_egmm.demo import toy
 
 POINTS = tuple(itertools.product((-0.8, 0.0, 0.8), repeat=2))
 EVENTS_PER_GRID_POINT = 50_000

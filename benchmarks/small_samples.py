@@ -18,12 +18,12 @@ from collections.abc import Callable, Sequence
 from importlib.resources import as_file, files
 
 import numpy as np
-import toy
 from classical import Classical
 from scipy import stats
 from trained_models import at_least, rounded, tell
 
 from zfit_egmm import Density, EventSample, Observable, TrainingConfig, train
+from zfit_egmm.demo import toy
 from zfit_egmm.demo.events import CUT
 from zfit_egmm.demo.events import observables as h4l_observables
 

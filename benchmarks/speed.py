@@ -37,9 +37,9 @@ def median_rate(function, n: int, repeats: int = 7) -> float:
 def measure_density() -> dict:
     """Rates of a density with random weights on the toy's observables."""
     import numpy as np
-    import toy
 
     from zfit_egmm import Density
+    from zfit_egmm.demo import toy
     from zfit_egmm.density.autoregressive import Autoregressive
     from zfit_egmm.density.conditioners import SmoothNetwork
     from zfit_egmm.density.theta import ThetaScaling
@@ -73,9 +73,8 @@ def measure_density() -> dict:
 
 def measure_training() -> dict:
     """Seconds per million events and epoch of the standard network, compilation left out."""
-    import toy
-
     from zfit_egmm import TrainingConfig, train
+    from zfit_egmm.demo import toy
     from zfit_egmm.density.conditioners import SmoothNetwork
 
     sample = toy.grid_sample(5000, seed=1)

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import sys
+from collections.abc import Callable
 
 os.environ.setdefault("ZFIT_DISABLE_TF_WARNINGS", "1")
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
@@ -10,9 +12,10 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 import numpy as np
 import pytest
 import tensorflow as tf
-import toy
+from command_line import Result
 
 from zfit_egmm import Density, EventSample, Observable, TrainingConfig, train
+from zfit_egmm.demo import toy
 
 
 def pytest_collection_modifyitems(items):
@@ -104,3 +107,27 @@ def density(request) -> Density:
 def theta(density) -> np.ndarray:
     """A parameter point inside the trained range of ``density``."""
     return np.array([0.6 * low + 0.4 * high for low, high in density.theta_range])
+
+
+@pytest.fixture
+def run(monkeypatch, capsys, tmp_path) -> Callable[..., Result]:
+    """The command in this process and in an empty folder."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("COLUMNS", "200")
+    for name in ("TF_CPP_MIN_LOG_LEVEL", "ZFIT_DISABLE_TF_WARNINGS"):
+        monkeypatch.setenv(name, "3")
+    monkeypatch.delenv("ZFIT_EGMM_DEBUG", raising=False)
+
+    def call(*arguments: object) -> Result:
+        capsys.readouterr()
+        monkeypatch.setattr(sys, "argv", ["zfit-egmm", *map(str, arguments)])
+        code = 0
+        try:
+            from zfit_egmm.cli import main
+
+            main()
+        except SystemExit as end:
+            code = end.code or 0
+        return Result(code, *capsys.readouterr())
+
+    return call

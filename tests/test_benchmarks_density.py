@@ -11,7 +11,8 @@ from pathlib import Path
 import density as benchmark
 import numpy as np
 import pytest
-import toy
+
+from zfit_egmm.demo import toy
 
 PROGRAM = Path(benchmark.__file__)
 SMALL = ("--events", "4900", "--quality", "fast", "--time-budget", "60", "--test-events", "2000")

@@ -13,9 +13,9 @@ import h4l
 import inference
 import numpy as np
 import pytest
-import toy
 
 from zfit_egmm import Density
+from zfit_egmm.demo import toy
 from zfit_egmm.events.root import write_columns
 
 THETAS = (-4.0, -1.0, 0.0, 1.0, 4.0)

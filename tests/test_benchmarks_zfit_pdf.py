@@ -8,12 +8,12 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 import tensorflow as tf
-import toy
 import zfit
 import zfit_pdf as benchmark
 import zfit_pdf_toys as toys
 
 from zfit_egmm import Density, EventSample, Observable, TrainingConfig, train
+from zfit_egmm.demo import toy
 from zfit_egmm.density.autoregressive import Autoregressive
 from zfit_egmm.density.conditioners import SmoothNetwork
 from zfit_egmm.density.theta import ThetaScaling

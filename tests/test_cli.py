@@ -6,8 +6,6 @@ import re
 import shutil
 import subprocess
 import sys
-from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -15,62 +13,16 @@ import pytest
 import uproot
 import yaml
 from builders import random_density
+from command_line import PROGRAM, Result
 
 import zfit_egmm
 from zfit_egmm import Density, Observable, archive
-from zfit_egmm.cli import main
 from zfit_egmm.cli.config import example_text, read_config
 from zfit_egmm.cli.output import theta_values
 from zfit_egmm.density.conditioners import PaperNetwork, SmoothNetwork
 from zfit_egmm.events.root import write_columns
 
 COMMANDS = ("demo", "train", "sample", "info")
-PROGRAM = "from zfit_egmm.cli import main; main()"
-
-
-@dataclass(frozen=True)
-class Result:
-    """What a command left behind."""
-
-    code: int
-    out: str
-    err: str
-
-    @property
-    def errors(self) -> str:
-        """The message of an expected error."""
-        assert self.code == 1, self
-        assert "Traceback" not in self.err
-        assert self.err.startswith("error: "), self.err
-        return self.err.removeprefix("error: ").rstrip("\n")
-
-    @property
-    def error(self) -> str:
-        """The same where one line must do."""
-        assert "\n" not in self.errors
-        return self.errors
-
-
-@pytest.fixture
-def run(monkeypatch, capsys, tmp_path) -> Callable[..., Result]:
-    """The command in this process and in an empty folder."""
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setenv("COLUMNS", "200")
-    for name in ("TF_CPP_MIN_LOG_LEVEL", "ZFIT_DISABLE_TF_WARNINGS"):
-        monkeypatch.setenv(name, "3")
-    monkeypatch.delenv("ZFIT_EGMM_DEBUG", raising=False)
-
-    def call(*arguments: object) -> Result:
-        capsys.readouterr()
-        monkeypatch.setattr(sys, "argv", ["zfit-egmm", *map(str, arguments)])
-        code = 0
-        try:
-            main()
-        except SystemExit as end:
-            code = end.code or 0
-        return Result(code, *capsys.readouterr())
-
-    return call
 
 
 def _run_apart(*arguments: object, folder: Path) -> Result:

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-import toy
 from scipy.stats import qmc
+
+from zfit_egmm.demo import toy
 
 MEAN_LOG_DENSITY = {(0, 0): -13.6405, (0.8, 0.8): -13.8943, (-0.8, 0): -13.9136, (0.25, 0.25): -13.7368}
 

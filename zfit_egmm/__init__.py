@@ -13,9 +13,12 @@ if TYPE_CHECKING:
     from zfit_egmm.archive import ModelFileError
     from zfit_egmm.density.conditioners import PaperNetwork, SmoothNetwork
     from zfit_egmm.density.density import Density
+    from zfit_egmm.density.ensemble import EnsembleDensity
     from zfit_egmm.events.sample import EventSample
     from zfit_egmm.observables import Observable
+    from zfit_egmm.saved_ensemble import load_density
     from zfit_egmm.training.config import TrainingConfig
+    from zfit_egmm.training.ensemble import train_ensemble
     from zfit_egmm.training.train import train
 
 __version__ = "0.1.0"
@@ -28,11 +31,15 @@ _HOME = {
     "EventSample": "zfit_egmm.events.sample",
     "Observable": "zfit_egmm.observables",
     "TrainingConfig": "zfit_egmm.training.config",
+    "EnsembleDensity": "zfit_egmm.density.ensemble",
+    "load_density": "zfit_egmm.saved_ensemble",
     "train": "zfit_egmm.training.train",
+    "train_ensemble": "zfit_egmm.training.ensemble",
 }
 
 __all__ = [
     "Density",
+    "EnsembleDensity",
     "EventSample",
     "ModelFileError",
     "Observable",
@@ -40,7 +47,9 @@ __all__ = [
     "SmoothNetwork",
     "TrainingConfig",
     "__version__",
+    "load_density",
     "train",
+    "train_ensemble",
 ]
 
 

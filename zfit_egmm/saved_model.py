@@ -19,7 +19,8 @@ from zfit_egmm.density.theta import ThetaScaling
 from zfit_egmm.observables import Observable
 from zfit_egmm.projection import Projection
 
-FORMAT_VERSION = 1
+KIND, FORMAT_VERSION = "model", 1
+PROJECTION_ARRAYS = ("knots_x", "knots_u", "slopes")
 PACKAGES = ("zfit_egmm", "tensorflow", "tensorflow-probability", "numpy")
 
 
@@ -38,15 +39,8 @@ def save(density: Density, path: str | Path, *, overwrite: bool = False) -> Path
         FileExistsError: If the file exists and ``overwrite`` is not set.
         OSError: If the place cannot be written to.
     """
-    arrays: dict[str, np.ndarray] = {}
-    for number, projection in enumerate(density.projections):
-        if projection is not None:
-            for name in ("knots_x", "knots_u", "slopes"):
-                arrays[f"projection_{number}_{name}"] = getattr(projection, name)
-    for number, factor in enumerate(density.weights):
-        for name, value in factor.items():
-            arrays[f"factor_{number}_{name}"] = value
-    target = archive.write(path, describe(density), arrays, kind="model", version=FORMAT_VERSION, overwrite=overwrite)
+    content = arrays_of(density)
+    target = archive.write(path, describe(density), content, kind=KIND, version=FORMAT_VERSION, overwrite=overwrite)
     density.source = Source(target.resolve(), sha256(target))
     return target
 
@@ -80,9 +74,9 @@ def load(path: str | Path) -> Density:
         FileNotFoundError: If there is no such file.
         ModelFileError: If the file is truncated, corrupted, foreign, or of a newer format.
     """
-    manifest, arrays = archive.read(path, kind="model", version=FORMAT_VERSION)
+    manifest, arrays = archive.read(path, kind=KIND, version=FORMAT_VERSION)
     try:
-        density = _rebuild(manifest, arrays)
+        density = rebuild(manifest, arrays)
     except (KeyError, TypeError, ValueError) as error:
         raise ModelFileError(f"{path} does not describe a usable density: {type(error).__name__}: {error}") from error
     source = Path(path).expanduser()
@@ -96,7 +90,23 @@ def sha256(path: Path) -> str:
         return hashlib.sha256(stream.read()).hexdigest()
 
 
-def _rebuild(manifest: dict[str, Any], arrays: dict[str, np.ndarray]) -> Density:
+def arrays_of(density: Density) -> dict[str, np.ndarray]:
+    """The numbers of a density by the names that they have in a file."""
+    arrays: dict[str, np.ndarray] = {}
+    for number, projection in enumerate(density.projections):
+        if projection is not None:
+            arrays |= {f"projection_{number}_{name}": getattr(projection, name) for name in PROJECTION_ARRAYS}
+    for number, factor in enumerate(density.weights):
+        arrays |= {f"factor_{number}_{name}": value for name, value in factor.items()}
+    return arrays
+
+
+def rebuild(manifest: dict[str, Any], arrays: dict[str, np.ndarray]) -> Density:
+    """The density of a manifest and its numbers.
+
+    Raises:
+        KeyError, TypeError, ValueError: If they do not fit each other.
+    """
     network = dict(manifest["network"])
     _check_lengths(manifest)
     density = Density(
@@ -105,9 +115,7 @@ def _rebuild(manifest: dict[str, Any], arrays: dict[str, np.ndarray]) -> Density
         ThetaScaling(_pairs(manifest["theta_range"])),
         network=NETWORKS[network.pop("kind")](**network),
         projections=[
-            None
-            if kind is None
-            else Projection(kind, *(arrays[f"projection_{n}_{a}"] for a in ("knots_x", "knots_u", "slopes")))
+            None if kind is None else Projection(kind, *(arrays[f"projection_{n}_{a}"] for a in PROJECTION_ARRAYS))
             for n, kind in enumerate(manifest["projections"])
         ],
         latent_ranges=_pairs(manifest["latent_ranges"]),

@@ -11,8 +11,8 @@ from hepstats.hypotests.exceptions import POIRangeError
 from hepstats.hypotests.parameters import POI, POIarray
 
 from zfit_egmm.inference import AsymptoticCalculator, FrequentistCalculator, UpperLimit
-from zfit_egmm.inference.asimov import _stationary_weights
-from zfit_egmm.inference.toys import poisson_sampler
+from zfit_egmm.inference.asimov import stationary_weights
+from zfit_egmm.inference.hepstats_toys import poisson_sampler
 from zfit_egmm.pdf import EGMM
 
 
@@ -64,7 +64,7 @@ def test_the_asimov_sample_is_stationary_and_plain_weights_are_not(peak):
     parameters = list(model.get_params(floating=True))
     total = float(model.get_yield().value())
     pulls = []
-    for weights in (_stationary_weights(model, events, total), np.full(2000, total / 2000)):
+    for weights in (stationary_weights(model, events, total), np.full(2000, total / 2000)):
         data = zfit.Data.from_numpy(obs=model.space, array=events.value().numpy(), weights=weights)
         asimov = zfit.loss.ExtendedUnbinnedNLL(model, data)
         result = zfit.minimize.Minuit().minimize(asimov)

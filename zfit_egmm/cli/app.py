@@ -8,6 +8,8 @@ from typing import Annotated
 
 import typer
 
+from zfit_egmm.cli.inference_commands import register
+
 app = typer.Typer(
     no_args_is_help=True,
     add_completion=False,
@@ -126,3 +128,6 @@ def info(
         typer.echo(json.dumps(describe(density), indent=2))
     else:
         print_model(density, model)
+
+
+register(app)

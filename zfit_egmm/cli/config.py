@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from importlib.resources import files
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, TypeVar
 
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
@@ -18,6 +18,8 @@ if sys.version_info >= (3, 11):
     import tomllib
 else:
     import tomli as tomllib
+
+File = TypeVar("File", bound=BaseModel)
 
 EXAMPLE = """\
 # Configuration of: zfit-egmm train CONFIG. Paths are relative to the current folder.
@@ -48,11 +50,13 @@ output: model.egmm
 """
 
 
-class _Strict(BaseModel):
+class Strict(BaseModel):
+    """A part of a configuration in which unknown entries are errors."""
+
     model_config = ConfigDict(extra="forbid")
 
 
-class InputConfig(_Strict):
+class InputConfig(Strict):
     """Which events to read."""
 
     files: str | list[str]
@@ -61,7 +65,7 @@ class InputConfig(_Strict):
     weights: str | None = None
 
 
-class ObservableConfig(_Strict):
+class ObservableConfig(Strict):
     """One observable; see :class:`zfit_egmm.Observable`."""
 
     name: str
@@ -79,7 +83,7 @@ class NetworkConfig(BaseModel):
     kind: Literal["smooth", "paper"] = "smooth"
 
 
-class TrainingSection(_Strict):
+class TrainingSection(Strict):
     """A preset with the fields of :class:`zfit_egmm.TrainingConfig` to change."""
 
     preset: str = "standard"
@@ -111,7 +115,7 @@ class TrainingSection(_Strict):
         return TrainingConfig.preset(self.preset, **changes)
 
 
-class TrainFile(_Strict):
+class TrainFile(Strict):
     """The whole configuration file."""
 
     input: InputConfig
@@ -145,22 +149,35 @@ def read_config(path: Path) -> TrainFile:
         FileNotFoundError: If there is no such file.
         ValueError: If it is not valid; the message names every wrong entry.
     """
+    result = read_file(path, TrainFile, "zfit-egmm train --example")
+    result.training.config()
+    return result
+
+
+def read_file(path: Path, kind: type[File], help_command: str) -> File:
+    """Read a YAML or TOML file and check it.
+
+    Args:
+        path: The file.
+        kind: What it holds.
+        help_command: The command that prints a valid one.
+
+    Raises:
+        FileNotFoundError: If there is no such file.
+        ValueError: If it is not valid; the message names every wrong entry.
+    """
     if not path.is_file():
-        raise FileNotFoundError(f"no configuration file {path}; zfit-egmm train --example prints one")
+        raise FileNotFoundError(f"no configuration file {path}; {help_command} prints one")
     content = _parse(path)
     if not isinstance(content, dict):
-        raise ValueError(f"{path} does not hold a configuration; zfit-egmm train --example prints one")
+        raise ValueError(f"{path} does not hold a configuration; {help_command} prints one")
     try:
-        result = TrainFile.model_validate(content)
+        return kind.model_validate(content)
     except ValidationError as error:
         lines = [f"  {'.'.join(str(part) for part in e['loc']) or 'file'}: {e['msg']}" for e in error.errors()]
         raise ValueError(
-            f"{path} is not a valid configuration:\n"
-            + "\n".join(lines)
-            + "\nzfit-egmm train --example prints a valid one"
+            f"{path} is not a valid configuration:\n" + "\n".join(lines) + f"\n{help_command} prints a valid one"
         ) from error
-    result.training.config()
-    return result
 
 
 def _parse(path: Path) -> Any:

@@ -16,9 +16,11 @@ from rich.table import Table
 
 from zfit_egmm.demo.events import DemoEvents, load_events
 from zfit_egmm.demo.fit import DemoFit, fit
-from zfit_egmm.demo.plots import draw_observables, draw_profile, draw_training
+from zfit_egmm.demo.plots import draw_profile, draw_training, save
 from zfit_egmm.density.density import Density
+from zfit_egmm.events.root import write_columns
 from zfit_egmm.events.sample import EventSample
+from zfit_egmm.pdf.plots import plot_fit
 from zfit_egmm.training.config import TrainingConfig
 from zfit_egmm.training.train import train
 
@@ -26,6 +28,13 @@ INJECTED = {"theta": 1.0, "n_signal": 300, "n_background": 200}
 SIGNAL_CONFIG = TrainingConfig.preset("fast", time_budget=150)
 BACKGROUND_CONFIG = TrainingConfig.preset("fast", time_budget=60)
 DRAWN = 200_000
+LABELS = {
+    "m4l": r"$m_{4\ell}$ [GeV]",
+    "mz2": r"$m_{Z_2}$ [GeV]",
+    "cos_theta1": r"$\cos\theta_1$",
+    "cos_theta2": r"$\cos\theta_2$",
+    "phi": r"$\phi$ [rad]",
+}
 
 
 def run(
@@ -67,6 +76,8 @@ def run(
     console.print("[bold]3. Fit[/bold]: extended unbinned likelihood, Minuit with Hesse and Minos")
     with _stage(seconds, "fit"), _bar(console, "fitting theta and two yields") as progress:
         result = fit(events.data, signal, background, progress=progress)
+    columns = {entry.name: column for entry, column in zip(signal.observables, events.data.T, strict=True)}
+    write_columns(folder / "data.root", "events", columns)
     with _stage(seconds, "figures"):
         _draw(folder, events, signal, background, result, seed)
     summary = {
@@ -138,10 +149,11 @@ def _train(
 def _draw(folder: Path, events: DemoEvents, signal: Density, background: Density, result: DemoFit, seed: int) -> None:
     theta = result.values["theta"].value
     components = {
-        "signal": (signal.sample(DRAWN, [theta], seed=seed), result.values["n_signal"].value),
         "background": (background.sample(DRAWN, seed=seed), result.values["n_background"].value),
+        "signal": (signal.sample(DRAWN, [theta], seed=seed), result.values["n_signal"].value),
     }
-    draw_observables(signal.observables, events.data, components, folder / "observables")
+    figure = plot_fit(signal.observables, events.data, components, data_label="pseudo-data", labels=LABELS)
+    save(figure, folder / "observables")
     draw_profile(result, INJECTED["theta"], folder / "profile_theta")
     draw_training(
         {"signal": signal.training["history"], "background": background.training["history"]}, folder / "training"
@@ -175,10 +187,11 @@ def _report(console: Console, folder: Path, result: DemoFit, seconds: dict[str, 
         "   observables.pdf/png    pseudo-data with the fitted components\n"
         "   profile_theta.pdf/png  profile likelihood of theta\n"
         "   training.pdf/png       losses of the two trainings\n"
-        "   signal.egmm, background.egmm   the models;  demo.json   the numbers\n"
+        "   signal.egmm, background.egmm   the models;  demo.json   the numbers;  data.root   the pseudo-data\n"
         "Next:\n"
         f"   zfit-egmm info {folder}/signal.egmm               what is in a model\n"
         f"   zfit-egmm sample {folder}/signal.egmm --theta theta=1 -n 1000 --out events.root\n"
         "   zfit-egmm train --example > train.yaml            a configuration for your own ntuples\n"
+        "   zfit-egmm fit --example > fit.yaml                one for fits, scans, limits and toys with these models\n"
         "   zfit-egmm demo --seed 1 --out another_seed        other pseudo-data and trainings"
     )

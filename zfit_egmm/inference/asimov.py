@@ -1,162 +1,167 @@
-"""AsymptoticCalculator: that of hepstats with an unbinned Asimov sample, for any number of observables.
+"""Asimov samples without bins, for any number of observables: weighted events drawn from a model.
 
-hepstats bins its Asimov data set, which needs millions of integrals in four dimensions. Here it is a weighted sample
-of events drawn from the model. What is left of their statistical noise is removed to first order: the weights are
-changed, as little as possible, such that the likelihood is stationary at the parameters that the sample was
-drawn with, as it is for the true Asimov data set.
+What is left of their statistical noise is removed to first order: the weights are changed, as little as possible, such
+that the likelihood is stationary at the parameters that the sample stands for, as it is for the true Asimov data set.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 import zfit
-from hepstats.hypotests import calculators
-from hepstats.hypotests.parameters import POI, POIarray
+
+from zfit_egmm.inference.components import Component, components_of
 
 ASIMOV_EVENTS = 20_000
-STEP = 1e-3
-N_TRIALS = 5
+
+STEP = 1e-4
+"""Step of the differences that give derivatives, in units of the range of a parameter."""
+
+SMALLEST_CHANGE = 1e-10
+"""Of the log density in a step; a parameter with less is one that the density does not depend on."""
 
 
-class AsymptoticCalculator(calculators.AsymptoticCalculator):
-    """Calculator with asymptotic formulae of the likelihood ratio, for unbinned losses.
+def covering_sample(model: Any, n_events: int, seed: int) -> tuple[zfit.Data, np.ndarray]:
+    """Events from all terms of a model, and their weights with which they follow the model.
+
+    They come in equal parts from the model and from all its terms alike. So a signal whose yield is zero is well
+    covered too.
 
     Args:
-        input: Loss or fit result.
-        minimizer: Minimiser for all fits.
-        asimov_events: Events in the Asimov sample of each model. More of them give less noise and slower fits.
-        seed: Seed of the Asimov sample.
+        model: A zfit PDF, at its current parameters.
+        n_events: Events to draw, about.
+        seed: Seed. The random numbers of zfit go on afterwards as if nothing had happened.
 
-    Source:
-        Cowan, Cranmer, Gross and Vitells, "Asymptotic formulae for likelihood-based tests of new physics".
+    Returns:
+        Events and weights, not negative, the latter up to a factor, shape ``(n_events,)``.
     """
-
-    def __init__(self, input: Any, minimizer: Any, *, asimov_events: int = ASIMOV_EVENTS, seed: int = 0) -> None:  # noqa: A002
-        super().__init__(input, minimizer)
-        self.asimov_events = asimov_events
-        self.seed = seed
-        self._nll_by_alternative: dict[POI, dict[POI, float]] = {}
-
-    def _get_binned_loss(self) -> bool:
-        return False
-
-    def asimov_dataset(self, poi: POI, ntrials_fit: int | None = None) -> list[zfit.Data]:
-        """Asimov sample of each model for a value of the parameter of interest, the others as fitted to the data.
-
-        Args:
-            poi: Value of the parameter of interest of the alternative hypothesis.
-            ntrials_fit: Most fits to try.
-
-        Raises:
-            RuntimeError: If none of the fits converges.
-        """
-        if poi in self._asimov_dataset:
-            return self._asimov_dataset[poi]
-        parameters = list(self.loss.get_params(floating=None, extract_independent=True))
-        before = [float(parameter.value()) for parameter in parameters]
-        is_floating = poi.parameter.floating
-        try:
-            self._profile(poi, ntrials_fit or N_TRIALS)
-            poi.parameter.floating = is_floating
-            with _Seeded(self.seed):
-                samples = [self._asimov_sample(*pair) for pair in zip(self.model, self.data, strict=True)]
-        finally:
-            poi.parameter.floating = is_floating
-            zfit.param.set_values(parameters, before)
-        self._asimov_dataset[poi] = samples
-        return samples
-
-    def asimov_nll(self, pois: POIarray, poialt: POI) -> np.ndarray:
-        """Profiled negative log-likelihoods of the Asimov sample of an alternative, kept for each alternative."""
-        self._asimov_nll = self._nll_by_alternative.setdefault(poialt, {})
-        return super().asimov_nll(pois, poialt)
-
-    def _profile(self, poi: POI, n_trials: int) -> None:
-        """Set the other parameters to their best fit at a value of the parameter of interest."""
-        self.set_params_to_bestfit()
-        poi.parameter.set_value(poi.value)
-        poi.parameter.floating = False
-        others = list(self.loss.get_params())
-        if not others:
-            return
-        rng = np.random.default_rng(self.seed)
-        start = [float(parameter.value()) for parameter in others]
-        for _ in range(n_trials):
-            minimum = self.minimizer.minimize(loss=self.loss)
-            if minimum.valid:
-                zfit.param.set_values(others, [minimum.params[parameter]["value"] for parameter in others])
-                return
-            shifted = [_inside(p, v * rng.normal(1, 0.02)) for p, v in zip(others, start, strict=True)]
-            zfit.param.set_values(others, shifted)
-        raise RuntimeError(
-            f"no valid fit with {poi.name} = {poi.value:g} in {n_trials} trials, so that there is no Asimov sample; "
-            "look at minimizer.minimize(loss) with this parameter fixed"
-        )
-
-    def _asimov_sample(self, model: Any, data: Any) -> zfit.Data:
-        events = model.sample(n=self.asimov_events)
-        weights = _stationary_weights(model, events, float(np.sum(data.weights)) if data.has_weights else data.nevents)
-        return zfit.Data.from_numpy(obs=model.space, array=events.value().numpy(), weights=weights)
+    parts = components_of(model)
+    coefficients = _coefficients(parts)
+    counts = np.ceil(0.5 * n_events * (np.maximum(coefficients, 0) + 1 / len(parts))).astype(int)
+    generator = zfit.z.random.get_prng()
+    before = generator.state.numpy()
+    generator.reset_from_seed(seed)
+    try:
+        drawn = [part.pdf.sample(int(n)).with_obs(model.obs).value() for part, n in zip(parts, counts, strict=True)]
+    finally:
+        generator.reset(before)
+    events = zfit.Data.from_numpy(obs=model.space, array=np.concatenate(drawn))
+    densities = _densities(parts, events)
+    return events, np.maximum(coefficients @ densities / (counts @ densities), 0)
 
 
-class _Seeded:
-    """Random numbers of zfit from a seed, and afterwards again from a fresh one."""
+def asimov_sample(model: Any, n_expected: float, *, n_events: int = ASIMOV_EVENTS, seed: int = 0) -> zfit.Data:
+    """Weighted events that stand for the expectation of a model at its current parameters.
 
-    def __init__(self, seed: int) -> None:
-        self.seed = seed
-
-    def __enter__(self) -> None:
-        zfit.settings.set_seed(self.seed)
-
-    def __exit__(self, *_: object) -> None:
-        zfit.settings.set_seed()
-
-
-def _stationary_weights(model: Any, events: zfit.Data, n_observed: float) -> np.ndarray:
-    """Weights of events drawn from a model that make its likelihood stationary at the current parameters.
-
-    With the intensity f, normalised to the expected number N of events, ``sum_i w_i d ln f(x_i) / d p`` must be
-    ``dN/dp`` for every parameter p, and the sum of the weights N.
+    Args:
+        model: A zfit PDF.
+        n_expected: Expected number of events, which is the sum of the weights.
+        n_events: Events to draw. More of them give less noise and slower fits.
+        seed: Seed of the sample.
     """
-    values, total = _log_intensity(model, events), _expected(model, n_observed)
-    columns, wanted = [np.ones(len(values))], [total]
+    events, weights = covering_sample(model, n_events, seed)
+    weights = stationary_weights(model, events, n_expected, weights)
+    return zfit.Data.from_numpy(obs=model.space, array=events.value().numpy(), weights=weights)
+
+
+def stationary_weights(
+    model: Any, events: zfit.Data, n_expected: float, weights: np.ndarray | None = None
+) -> np.ndarray:
+    """Weights of events that make the likelihood of a model stationary at its current parameters.
+
+    Their sum is the expected number of events, and ``sum_i w_i d ln p(x_i) / d theta`` vanishes for every floating
+    parameter. The likelihood is then stationary whether it is extended or not.
+
+    Args:
+        model: A zfit PDF.
+        events: Events, shape ``(n_events, n_observables)``.
+        n_expected: Expected number of events.
+        weights: Weights to start from, up to a factor. Default: equal ones, for events drawn from the model.
+
+    Returns:
+        Shape ``(n_events,)``.
+    """
+    parts = components_of(model)
+    densities = _densities(parts, events)
+    columns = [np.ones(densities.shape[1])]
     for parameter in model.get_params(floating=True):
-        centre, step = float(parameter.value()), _step(parameter)
-        low, high = _inside(parameter, centre - step), _inside(parameter, centre + step)
-        slopes = []
-        for value in (low, high):
-            with parameter.set_value(value):
-                slopes.append((_log_intensity(model, events), _expected(model, n_observed)))
-        columns.append((slopes[1][0] - slopes[0][0]) / (high - low))
-        wanted.append((slopes[1][1] - slopes[0][1]) / (high - low))
+        column = _score(parts, densities, parameter, events)
+        size = np.abs(column).mean()
+        if size > SMALLEST_CHANGE:
+            columns.append(column / size)
     scores = np.stack(columns, axis=1)
-    scale = np.maximum(np.abs(scores).mean(axis=0), 1e-300)
-    scores, target = scores / scale, np.array(wanted) / scale
-    first = np.full(len(values), total / len(values))
-    missing = target - first @ scores
+    first = np.ones(len(scores)) if weights is None else weights
+    first = first * (n_expected / first.sum())
+    missing = np.append(n_expected, np.zeros(len(columns) - 1)) - first @ scores
     change = np.linalg.lstsq(scores.T @ (first[:, np.newaxis] * scores), missing, rcond=1e-10)[0]
     return first * (1 + scores @ change)
 
 
-def _log_intensity(model: Any, events: zfit.Data) -> np.ndarray:
-    density = model.ext_pdf(events) if model.is_extended else model.pdf(events)
-    return np.log(np.maximum(density.numpy(), 1e-300))
+class NoFluctuations:
+    """Stands in for a generator of random numbers where every draw is to be its mean.
+
+    With it :meth:`zfit_egmm.inference.auxiliary.Auxiliary.draw` gives the auxiliary measurements of an Asimov sample.
+    """
+
+    def multivariate_normal(self, mean: np.ndarray, covariance: np.ndarray) -> np.ndarray:
+        """The mean of Gaussian numbers."""
+        del covariance
+        return mean
+
+    def normal(self, mean: np.ndarray, width: np.ndarray) -> np.ndarray:
+        """The mean of Gaussian numbers."""
+        del width
+        return mean
+
+    def poisson(self, mean: np.ndarray) -> np.ndarray:
+        """The mean of Poisson numbers, not rounded."""
+        return mean
 
 
-def _expected(model: Any, n_observed: float) -> float:
-    return float(model.get_yield().value()) if model.is_extended else float(n_observed)
+def _score(parts: Sequence[Component], densities: np.ndarray, parameter: Any, events: zfit.Data) -> np.ndarray:
+    """Derivative of the log density of events with respect to a parameter, in units of a step."""
+    centre, low, high = float(parameter.value()), *_limits(parameter)
+    step = STEP * (high - low if np.isfinite(high - low) else max(abs(centre), 1.0))
+    if low <= centre - step and centre + step <= high:
+        offsets = {-step: -0.5, step: 0.5}
+    else:
+        # At a limit from one side, exact to the same order.
+        step = step if centre + 2 * step <= high else -step
+        offsets = {0.0: -1.5 * np.sign(step), step: 2.0 * np.sign(step), 2 * step: -0.5 * np.sign(step)}
+    total = np.zeros(densities.shape[1])
+    for offset, factor in offsets.items():
+        with parameter.set_value(centre + offset):
+            total += factor * _log_density(parts, _densities(parts, events, parameter.name, densities))
+    return total
 
 
-def _step(parameter: Any) -> float:
-    """A small step in units of what is known of the size of a parameter."""
-    if parameter.has_limits and np.isfinite(float(parameter.upper) - float(parameter.lower)):
-        return STEP * float(parameter.upper - parameter.lower)
-    return STEP * max(abs(float(parameter.value())), 1.0)
+def _densities(
+    parts: Sequence[Component], events: zfit.Data, changed: str = "", before: np.ndarray | None = None
+) -> np.ndarray:
+    """Density of every term, shape ``(n_terms, n_events)``, from those before one parameter was changed if known."""
+    return np.stack(
+        [
+            part.density(events).numpy() if before is None or changed in part.shape_parameters else before[number]
+            for number, part in enumerate(parts)
+        ]
+    )
 
 
-def _inside(parameter: Any, value: float) -> float:
+def _coefficients(parts: Sequence[Component]) -> np.ndarray:
+    """Coefficients of the terms as fractions."""
+    values = np.array([float(part.coefficient()) for part in parts])
+    return values / values.sum() if values.sum() > 0 else np.full(len(values), 1 / len(values))
+
+
+def _log_density(parts: Sequence[Component], densities: np.ndarray) -> np.ndarray:
+    return np.log(np.maximum(_coefficients(parts) @ densities, 1e-300))
+
+
+def _limits(parameter: Any) -> tuple[float, float]:
     if not parameter.has_limits:
-        return value
-    return float(np.clip(value, float(parameter.lower), float(parameter.upper)))
+        return -np.inf, np.inf
+    low = -np.inf if parameter.lower is None else float(parameter.lower)
+    high = np.inf if parameter.upper is None else float(parameter.upper)
+    return low, high

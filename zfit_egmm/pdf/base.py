@@ -10,17 +10,17 @@ from typing import Any
 import tensorflow as tf
 import zfit
 
-from zfit_egmm.density.density import Density
+from zfit_egmm.density.ensemble import AnyDensity
 
 
 class DensityPDF(zfit.pdf.BasePDF):
     """A PDF with a density and its parameters; the density is set before anything else."""
 
-    _density: Density
+    _density: AnyDensity
     _has_warned: set[str]
 
     @property
-    def density(self) -> Density:
+    def density(self) -> AnyDensity:
         """The learned density."""
         return self._density
 
@@ -72,7 +72,7 @@ class DensityPDF(zfit.pdf.BasePDF):
             )
 
 
-def checked_params(density: Density, params: Mapping[str, Any] | None) -> dict[str, Any]:
+def checked_params(density: AnyDensity, params: Mapping[str, Any] | None) -> dict[str, Any]:
     """A zfit parameter for each parameter of the density.
 
     Raises:

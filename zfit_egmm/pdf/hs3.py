@@ -14,6 +14,7 @@ from zfit_egmm import saved_model
 from zfit_egmm.archive import ModelFileError
 from zfit_egmm.pdf.egmm import EGMM
 from zfit_egmm.pdf.spaces import ranges_of, space_of_ranges
+from zfit_egmm.saved_ensemble import load_density
 
 Ranges = dict[str, tuple[float, float]]
 
@@ -51,7 +52,7 @@ def restore(
     path = Path(density["path"])
     _checked(path, density["sha256"])
     return EGMM(
-        saved_model.load(path),
+        load_density(path),
         params=theta,
         obs=space_of_ranges(observables),
         norm=None if norm is None else space_of_ranges(norm),

@@ -1,4 +1,4 @@
-"""The toy of four observables and two parameters with a known density.
+"""A toy of four observables and two parameters whose density is known, to test with.
 
 Source: Menary and Price, "Learning to discover", Appendix B, with these corrections: the primes in the
 shift of x3 are kept, the second factor of q is rising, and the width of x1 given x0 is set to 0.05.
@@ -6,11 +6,15 @@ shift of x3 are kept, the second factor of q is rising, and the width of x1 give
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
+from numpy.typing import ArrayLike
 from scipy.integrate import trapezoid
 from scipy.special import ndtr, ndtri
 
-from zfit_egmm import EventSample, Observable
+from zfit_egmm.events.sample import EventSample
+from zfit_egmm.observables import Observable
 
 SPARSE = (-1.5, -1.0, -0.5, 0.0, 0.5, 1.0, 1.5)
 DENSE = (-1.5, -1.0, -0.5, -0.2, 0.0, 0.2, 0.5, 1.0, 1.5)
@@ -30,7 +34,7 @@ def observables() -> tuple[Observable, ...]:
     )
 
 
-def _shape_x2(x2: np.ndarray, cx: np.ndarray, cy: np.ndarray) -> np.ndarray:
+def _shape_x2(x2: np.ndarray, cx: np.ndarray | float, cy: np.ndarray | float) -> np.ndarray:
     z = x2 / np.pi
     return (1 + 4 * z**2 - 5 * z**4) * (1 + 0.4 * cx * np.sin(x2) + 0.5 * cy * np.cos(x2))
 
@@ -45,7 +49,7 @@ def _shift_x3(x1: np.ndarray, x2: np.ndarray, cx: np.ndarray, cy: np.ndarray) ->
     return 0.6 * (np.sqrt(4 + np.abs(cx)) + np.abs(cy)) * (2 * (x1 - 100) / 700 - 1 + x2 / np.pi)
 
 
-def log_prob(x: np.ndarray, c: np.ndarray) -> np.ndarray:
+def log_prob(x: ArrayLike, c: ArrayLike) -> np.ndarray:
     """True log density, nats.
 
     Args:
@@ -67,10 +71,10 @@ def log_prob(x: np.ndarray, c: np.ndarray) -> np.ndarray:
     return first + second + third + fourth
 
 
-def sample(n: int, c: np.ndarray, seed: int | np.random.Generator) -> np.ndarray:
+def sample(n: int, c: ArrayLike, seed: int | np.random.Generator) -> np.ndarray:
     """Draw events at one parameter point, shape ``(n, 4)``."""
     rng = np.random.default_rng(seed)
-    cx, cy = c
+    cx, cy = np.asarray(c, dtype=float)
     i = rng.random((4, n))
     rate = 2 * (2 - np.abs(cx))
     t0 = -np.log1p(i[0] * np.expm1(-rate)) / rate
@@ -94,7 +98,7 @@ def grid_sample(n_per_point: int, values: tuple[float, ...] = SPARSE, seed: int 
     return EventSample(observables(), x, theta=theta, theta_names=("cx", "cy"))
 
 
-def kl(density, point: tuple[float, float], n: int, seed: int) -> tuple[float, float]:
+def kl(density: Any, point: tuple[float, float], n: int, seed: int) -> tuple[float, float]:
     """KL(truth || model) at a point with its standard error, nats per event."""
     x = sample(n, point, seed)
     difference = log_prob(x, np.array(point)) - density.log_prob(x, np.array(point))

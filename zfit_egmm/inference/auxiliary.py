@@ -1,0 +1,80 @@
+"""Constraints whose auxiliary measurements can be replaced, and drawn anew for every toy."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import tensorflow as tf
+import zfit
+from zfit.core.constraint import TFProbabilityConstraint
+
+
+class Auxiliary:
+    """Constraint terms of a likelihood, with observations that are variables of the graph.
+
+    Args:
+        constraints: zfit constraints. Those that are functions of parameters only, without an observation, stay
+            as they are in every toy.
+    """
+
+    def __init__(self, constraints: Sequence[Any]) -> None:
+        self._plain = [entry for entry in constraints if not isinstance(entry, TFProbabilityConstraint)]
+        self._measured = [copy.copy(entry) for entry in constraints if isinstance(entry, TFProbabilityConstraint)]
+        self._observations: list[list[tf.Variable]] = []
+        for entry in self._measured:
+            values = [
+                float(tf.convert_to_tensor(value, tf.float64))
+                for value in np.ravel(np.asarray(entry.observation, object))
+            ]
+            variables = [tf.Variable(value, dtype=tf.float64, trainable=False) for value in values]
+            entry._observation = tuple(variables)
+            if isinstance(entry, zfit.constraint.PoissonConstraint):
+                # It keeps its observation in a second place.
+                entry.dist_params = {"rate": entry._observation}
+            self._observations.append(variables)
+        self.original = self.observations
+
+    @property
+    def observations(self) -> list[np.ndarray]:
+        """Current observations, an array for each constraint."""
+        return [np.array([float(value) for value in values]) for values in self._observations]
+
+    def set(self, observations: Sequence[np.ndarray]) -> None:
+        """Replace the observations."""
+        for variables, values in zip(self._observations, observations, strict=True):
+            for variable, value in zip(variables, values, strict=True):
+                variable.assign(value)
+
+    def value(self) -> tf.Tensor:
+        """Sum of the constraint terms, at the current parameters."""
+        total = tf.zeros((), tf.float64)
+        for entry in [*self._plain, *self._measured]:
+            total += tf.convert_to_tensor(entry.value(), tf.float64)
+        return total
+
+    def draw(self, rng: np.random.Generator) -> list[np.ndarray]:
+        """Observations as they fluctuate around the current parameters.
+
+        Raises:
+            TypeError: If a constraint is not Gaussian, Poisson or log-normal.
+        """
+        return [_draw(entry, rng) for entry in self._measured]
+
+
+def _draw(constraint: Any, rng: np.random.Generator) -> np.ndarray:
+    centre = np.array([float(parameter.value()) for parameter in constraint._ordered_params])
+    if isinstance(constraint, zfit.constraint.GaussianConstraint):
+        return rng.multivariate_normal(centre, np.asarray(constraint.covariance))
+    if isinstance(constraint, zfit.constraint.PoissonConstraint):
+        return rng.poisson(centre).astype(float)
+    if isinstance(constraint, zfit.constraint.LogNormalConstraint):
+        # The observation is the logarithm of the median.
+        width = np.array([float(value) for value in constraint.dist_params(constraint.observation)["scale"]])
+        return rng.normal(np.log(centre), width)
+    raise TypeError(
+        f"toys need to know how the measurement behind {type(constraint).__name__} fluctuates; use a Gaussian, "
+        "Poisson or LogNormal constraint, or a function of the parameters for one that does not fluctuate"
+    )

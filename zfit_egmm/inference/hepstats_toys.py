@@ -1,0 +1,33 @@
+"""FrequentistCalculator: that of hepstats, with toys whose size fluctuates."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from hepstats.hypotests import calculators
+from hepstats.utils import base_sample
+
+
+def poisson_sampler(models: Sequence[Any], n_events: Sequence[Any]) -> list[Any]:
+    """Samplers whose number of events is drawn anew for every toy if the model is extended."""
+    return [
+        model.create_sampler(n="extended") if model.is_extended else model.create_sampler(n=n)
+        for model, n in zip(models, n_events, strict=True)
+    ]
+
+
+class FrequentistCalculator(calculators.FrequentistCalculator):
+    """Calculator with toys; the numbers of events of extended models follow a Poisson distribution.
+
+    In hepstats one Poisson number is drawn and used for all toys.
+
+    Args:
+        input: Loss or fit result.
+        minimizer: Minimiser for all fits.
+        ntoysnull: Toys for each null hypothesis.
+        ntoysalt: Toys for the alternative hypothesis.
+    """
+
+    def __init__(self, input: Any, minimizer: Any, ntoysnull: int = 100, ntoysalt: int = 100) -> None:  # noqa: A002
+        super().__init__(input, minimizer, ntoysnull, ntoysalt, sampler=poisson_sampler, sample=base_sample)

@@ -1,0 +1,229 @@
+"""Profile likelihood ratios of one parameter, and what tests of hypotheses have to know about a likelihood."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+import numpy as np
+import tensorflow as tf
+import zfit
+
+from zfit_egmm.inference.asimov import ASIMOV_EVENTS, NoFluctuations, asimov_sample
+from zfit_egmm.inference.likelihood import Likelihood
+from zfit_egmm.inference.minimum import Minimum, fit
+
+METHODS = ("asymptotic", "toys")
+
+OFF_LIMIT = 0.02
+"""Distance from a limit at which fits start, in units of the allowed range."""
+
+NOISE = 1e-4
+"""Differences of the negative log-likelihood that the tolerance of a fit explains."""
+
+
+class ProfileRatio:
+    """Profile likelihood ratio of a parameter for one data set.
+
+    Every fit starts from the nearest one before. All values of the parameter stay inside its limits.
+
+    Args:
+        likelihood: The likelihood, with the data set; its data may be others later.
+        parameter: Name of the parameter.
+        start: Where the first fit starts. Default: the current values.
+        starts: Further starts of every fit, where several minima are expected.
+        undefined: For values of the parameter, other parameters that mean nothing there and are held, see
+            :mod:`zfit_egmm.inference.undefined_shapes`.
+        seed: Of the starts of fits that fail.
+    """
+
+    def __init__(
+        self,
+        likelihood: Likelihood,
+        parameter: str,
+        *,
+        start: Mapping[str, float] | None = None,
+        starts: Sequence[Mapping[str, float]] = (),
+        undefined: Mapping[float, Sequence[str]] | None = None,
+        seed: int = 0,
+    ) -> None:
+        self._likelihood = likelihood
+        self._parameter = parameter
+        self._starts = tuple(starts)
+        self._undefined = dict(undefined or {})
+        self._seed = seed
+        self._data, self._x = data_of(likelihood), likelihood.x
+        self._observations = likelihood.auxiliary.observations
+        self._found: dict[float, Minimum] = {}
+        first = off_limits(likelihood, {**likelihood.values, **(start or {})})
+        self.best = fit(likelihood, start=first, starts=self._starts, hesse=False, seed=seed)
+
+    @property
+    def estimate(self) -> float:
+        """Best fit of the parameter."""
+        return self.best.values[self._parameter]
+
+    @property
+    def is_valid(self) -> bool:
+        """Whether all fits so far are valid."""
+        return self.best.is_valid and not self.failed
+
+    @property
+    def failed(self) -> list[float]:
+        """Values at which the fit of the other parameters is not valid."""
+        return [value for value, found in self._found.items() if not found.is_valid]
+
+    def at(self, value: float) -> Minimum:
+        """Fit of the other parameters."""
+        if value not in self._found:
+            self.activate()
+            fits = [self.best, *self._found.values()]
+            nearest = min(fits, key=lambda one: abs(one.values[self._parameter] - value))
+            start = off_limits(self._likelihood, nearest.values)
+            fixed = {self._parameter: value, **{name: start[name] for name in self._undefined.get(value, ())}}
+            found = fit(
+                self._likelihood,
+                start=start,
+                fixed=fixed,
+                starts=[one for one in self._starts if set(one) - set(fixed)],
+                steps=self.best.errors,
+                hesse=False,
+                seed=self._seed,
+            )
+            self._found[value] = found
+            if found.is_valid and found.nll < self.best.nll - NOISE:
+                again = fit(self._likelihood, start=off_limits(self._likelihood, found.values), hesse=False)
+                self.best = min(self.best, again, key=lambda one: (not one.is_valid, one.nll))
+        return self._found[value]
+
+    def ratios(self, values: Sequence[float] | np.ndarray) -> np.ndarray:
+        """``-2 ln [L(value) / L(best)]``, shape ``(n_values,)``."""
+        found = np.array([self.at(float(value)).nll for value in values])
+        return np.maximum(2 * (found - self.best.nll), 0.0)
+
+    def q_limits(self, values: Sequence[float] | np.ndarray) -> np.ndarray:
+        """The same, but zero where the best fit is above the value: what speaks for smaller values only."""
+        ratios = self.ratios(values)
+        return np.where(self.estimate > np.asarray(values), 0.0, ratios)
+
+    def q_discovery(self, null: float) -> float:
+        """The same for one value, but zero where the best fit is below it: what speaks for larger values only."""
+        ratio = float(self.ratios([null])[0])
+        return 0.0 if self.estimate < null else ratio
+
+    def activate(self) -> None:
+        """Give the likelihood the data set of this object if it has another."""
+        if self._likelihood.x is not self._x:
+            self._likelihood.set_data(self._data)
+            self._likelihood.auxiliary.set(self._observations)
+            self._x = self._likelihood.x
+
+
+def is_weighted(likelihood: Likelihood) -> bool:
+    """Whether some events count more than others."""
+    return any(bool(tf.reduce_any(weights != 1)) for weights in likelihood._weights)
+
+
+def data_of(likelihood: Likelihood) -> list[Any]:
+    """The data that a likelihood has now, as it takes them."""
+    if not is_weighted(likelihood):
+        return list(likelihood.x)
+    return [
+        zfit.Data.from_tensor(obs=model.space, tensor=x, weights=weights, guarantee_limits=True)
+        for model, x, weights in zip(likelihood.models, likelihood.x, likelihood._weights, strict=True)
+    ]
+
+
+@contextmanager
+def kept(likelihood: Likelihood) -> Iterator[None]:
+    """Give a likelihood its data, auxiliary measurements and parameters back at the end, whatever happens."""
+    data, observations = data_of(likelihood), likelihood.auxiliary.observations
+    try:
+        with likelihood.restored():
+            yield
+    finally:
+        likelihood.set_data(data)
+        likelihood.auxiliary.set(observations)
+
+
+def asimov_ratio(
+    likelihood: Likelihood, parameter: str, true: Mapping[str, float], *, n_events: int = ASIMOV_EVENTS, seed: int = 0
+) -> ProfileRatio:
+    """Profile likelihood ratio of the Asimov sample at given parameters.
+
+    Args:
+        likelihood: The likelihood; it keeps the Asimov sample as its data.
+        parameter: Name of the parameter.
+        true: Values of all parameters.
+        n_events: Events of the sample of each model.
+        seed: Seed of the sample.
+    """
+    n_data = [float(tf.reduce_sum(weights)) for weights in likelihood._weights]
+    with likelihood.restored():
+        likelihood.set_values(true)
+        samples = []
+        for number, model in enumerate(likelihood.models):
+            terms = [float(part.coefficient()) for index, part in likelihood.flat if index == number]
+            n_expected = sum(terms) if likelihood.is_extended else n_data[number]
+            samples.append(asimov_sample(model, n_expected, n_events=n_events, seed=seed + number))
+        likelihood.set_data(samples)
+        no_fluctuations: Any = NoFluctuations()
+        likelihood.auxiliary.set(likelihood.auxiliary.draw(no_fluctuations))
+    return ProfileRatio(likelihood, parameter, start=true)
+
+
+def name_of(likelihood: Likelihood, parameter: Any) -> str:
+    """Name of a free parameter, given by its name or as the parameter itself.
+
+    Raises:
+        ValueError: If it is none of the free parameters.
+    """
+    name = getattr(parameter, "name", parameter)
+    if name not in likelihood.names:
+        raise ValueError(f"{name!r} is no free parameter of the loss; there are {', '.join(likelihood.names)}")
+    return str(name)
+
+
+def off_limits(likelihood: Likelihood, values: Mapping[str, float]) -> dict[str, float]:
+    """Values with those at a limit moved inside a little, where a fit that starts can go both ways."""
+    counts = frozenset().union(*(part.coefficient_parameters for _, part in likelihood.flat))
+    result = dict(values)
+    for name, (low, high) in likelihood.limits.items():
+        step = OFF_LIMIT * (high - low if np.isfinite(high - low) else max(abs(result[name]), 1.0))
+        if name in counts and likelihood.is_extended:
+            step = min(step, np.sqrt(likelihood.n_events + 1))
+        if min(result[name] - low, high - result[name]) < 0.1 * step:
+            result[name] = float(np.clip(result[name], low + step, high - step))
+    return result
+
+
+def check_best(profile: ProfileRatio) -> None:
+    """Check the fit to the data.
+
+    Raises:
+        RuntimeError: If it is not valid.
+    """
+    if not profile.best.is_valid:
+        raise RuntimeError(
+            "the fit to the data is not valid, so that nothing can be tested; look at zfit_egmm.inference.fit(loss), "
+            "and give other starting values or limits"
+        )
+
+
+def notes_on_fits(profile: ProfileRatio) -> list[str]:
+    """Sentences on fits to the data that failed."""
+    if not profile.failed:
+        return []
+    values = ", ".join(f"{value:.4g}" for value in profile.failed)
+    return [f"The fits of the other parameters are not valid at {values}."]
+
+
+def check_method(method: str) -> None:
+    """Check the name of a method.
+
+    Raises:
+        ValueError: If there is none with this name.
+    """
+    if method not in METHODS:
+        raise ValueError(f"method must be one of {', '.join(METHODS)}, got {method!r}")

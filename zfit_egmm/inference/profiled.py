@@ -1,0 +1,303 @@
+"""Profiled: a likelihood as a function of a few parameters, with all others at their best values there."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from scipy.optimize import brentq
+
+from zfit_egmm.inference.likelihood import Likelihood
+from zfit_egmm.inference.minimum import Minimum, as_likelihood, check_values, fit
+from zfit_egmm.inference.warm_fit import warm_fit
+
+NOISE = 3e-4
+"""Differences of the negative log-likelihood that Minuit's tolerance explains."""
+
+SAME_PLACE = 0.1
+"""Minima closer than this in every parameter, in units of its error, are the same."""
+
+RELEVANT = 16.0
+"""Minima with more ``-2 Delta ln L`` than this are forgotten."""
+
+MOST_MINIMA = 5
+MOST_RESTARTS = 5
+"""Times that a scan starts anew from a lower minimum."""
+
+LARGEST_GROWTH = 1e3
+MOST_STEPS = 40
+FAR = 4.0
+
+
+@dataclass(frozen=True)
+class Point:
+    """A fit of the other parameters.
+
+    Args:
+        values: All parameters.
+        nll: Negative log-likelihood.
+        is_valid: Whether it is a valid minimum.
+    """
+
+    values: dict[str, float]
+    nll: float
+    is_valid: bool
+
+
+@dataclass(frozen=True)
+class Place:
+    """A point on a straight line through the plane of the parameters.
+
+    Args:
+        distance: From the origin of the line, in units of its direction.
+        ratio: Profiled ``-2 Delta ln L`` there.
+        values: All parameters there.
+        is_valid: Whether the fit is valid.
+    """
+
+    distance: float
+    ratio: float
+    values: dict[str, float]
+    is_valid: bool
+
+
+@dataclass(frozen=True)
+class Line:
+    """A half-line in the plane of the parameters.
+
+    Args:
+        origin: Where it starts.
+        direction: Change of the parameters per unit of distance, shape ``(n_parameters,)``.
+        end: Distance to the limits of the parameters, possibly infinite.
+    """
+
+    origin: Place
+    direction: np.ndarray
+    end: float
+
+
+class Profiled:
+    """The profile likelihood of a few parameters, and the minima that are known.
+
+    Parameters that were fixed in ``minimum`` stay fixed. The user's parameters keep their values.
+
+    Args:
+        loss: An unbinned zfit loss or a :class:`Likelihood`.
+        parameters: Names, or zfit parameters, that are not profiled.
+        minimum: The best fit. Default: it is searched for.
+        starts: Further starts of free fits, where several minima are expected.
+
+    Raises:
+        ValueError: If a parameter is unknown or fixed, or the minimum is one of another likelihood.
+    """
+
+    def __init__(
+        self,
+        loss: Any,
+        parameters: Sequence[Any],
+        *,
+        minimum: Minimum | None = None,
+        starts: Sequence[Mapping[str, float]] = (),
+    ) -> None:
+        self.likelihood: Likelihood = as_likelihood(loss)
+        self.names = tuple(getattr(parameter, "name", parameter) for parameter in parameters)
+        for start in ({name: self.likelihood.values.get(name, 0.0) for name in self.names}, *starts):
+            check_values(self.likelihood, start)
+        first = fit(self.likelihood) if minimum is None else minimum
+        self._held = {name: value for name, value in first.values.items() if name not in first.errors}
+        self._check(first)
+        self.nuisances = tuple(name for name in self.likelihood.names if name not in {*self.names, *self._held})
+        self.minima = [first]
+        self._lowest: Point | Minimum = first
+        self._covariance = self._conditional_covariance()
+        for start in starts:
+            self.look(start)
+        self.improve()
+
+    @property
+    def best(self) -> Minimum:
+        """The best fit: the lowest minimum known."""
+        return self.minima[0]
+
+    def ratio(self, found: Minimum | Point) -> float:
+        """``-2 Delta ln L`` against the best fit."""
+        return 2 * (found.nll - self.best.nll)
+
+    def at(self, values: Sequence[float], *starts: Mapping[str, float]) -> Point:
+        """Fit the other parameters.
+
+        Args:
+            values: Of the parameters, in the order of ``names``.
+            starts: Where to start; the lowest minimum counts. Default: the best fit.
+        """
+        fixed = {**self._held, **{name: float(v) for name, v in zip(self.names, values, strict=True)}}
+        places = starts[: None if self.nuisances else 1] or (self.best.values,)
+        found = lower(*(self._conditional(self._inside({**start, **fixed}), fixed) for start in places))
+        if found.nll < self._lowest.nll:
+            self._lowest = found
+        return found
+
+    def _conditional(self, start: Mapping[str, float], fixed: Mapping[str, float]) -> Point:
+        names = self.likelihood.names
+        at = np.array([start[name] for name in names])
+        if not self.nuisances:
+            nll = self.likelihood.value(at, ())
+            return Point(dict(start), nll, math.isfinite(nll))
+        if self._covariance is not None:
+            found = warm_fit(self.likelihood, at, self.nuisances, self._covariance)
+            if found is not None:
+                return Point(dict(zip(names, found[0].tolist(), strict=True)), found[1], True)
+        slow = fit(self.likelihood, start=start, fixed=fixed, steps=self.best.errors, hesse=False)
+        return Point(slow.values, slow.nll, slow.is_valid)
+
+    def value(self, values: Sequence[float], nuisances: Mapping[str, float]) -> float:
+        """Negative log-likelihood with the other parameters at given values."""
+        full = {**nuisances, **self._held, **dict(zip(self.names, values, strict=True))}
+        return self.likelihood.value(np.array([full[name] for name in self.likelihood.names]), self.nuisances)
+
+    def look(self, start: Mapping[str, float]) -> None:
+        """Fit all parameters from a start, and remember the minimum if it is a new one."""
+        values = self._inside({**self.best.values, **start, **self._held})
+        found = fit(self.likelihood, start=values, fixed=self._held, steps=self.best.errors, hesse=False)
+        if found.nll < self._lowest.nll:
+            self._lowest = found
+        is_new = not any(self._is_same(found, known) for known in self.minima)
+        if found.is_valid and is_new and self.ratio(found) < RELEVANT:
+            others = sorted([*self.minima[1:], found], key=lambda one: one.nll)
+            self.minima = [self.best, *others][:MOST_MINIMA]
+
+    def improve(self) -> bool:
+        """Make the lowest point met so far the best fit, if it is lower; say whether."""
+        if not self._lowest.nll < self.best.nll - NOISE:
+            return False
+        found = fit(self.likelihood, start=self._inside(self._lowest.values), fixed=self._held, steps=self.best.errors)
+        if not (found.is_valid and found.nll < self.best.nll - NOISE):
+            return False
+        self.minima = [found, *(known for known in self.minima if not self._is_same(found, known))]
+        self._covariance = self._conditional_covariance()
+        return True
+
+    def error(self, name: str) -> float:
+        """A positive length for a parameter: its error where that makes sense."""
+        error, (low, high) = self.best.errors[name], self.likelihood.limits[name]
+        if math.isfinite(error) and error > 0:
+            return min(error, high - low)
+        return 0.1 * (high - low) if math.isfinite(high - low) else max(0.1 * abs(self.best.values[name]), 0.01)
+
+    def line(self, origin: Minimum, direction: Sequence[float]) -> Line:
+        """The half-line from a minimum in a direction."""
+        values = np.array([origin.values[name] for name in self.names])
+        steps, ends = np.asarray(direction, float), [math.inf]
+        for value, step, name in zip(values, steps, self.names, strict=True):
+            limit = self.likelihood.limits[name][int(step > 0)]
+            if step:
+                ends.append(max(0.0, (limit - value) / step))
+        return Line(Place(0.0, self.ratio(origin), origin.values, origin.is_valid), steps, min(ends))
+
+    def place(self, line: Line, distance: float, *starts: Mapping[str, float]) -> Place:
+        """A point on a line, fitted."""
+        origin = line.origin.values
+        values = {n: origin[n] + distance * step for n, step in zip(self.names, line.direction, strict=True)}
+        found = self.at(list(self._inside(values).values()), *starts)
+        return Place(distance, self.ratio(found), found.values, found.is_valid)
+
+    def bracket(self, line: Line, threshold: float, step: float) -> tuple[Place, Place | None]:
+        """Go along a line until ``-2 Delta ln L`` exceeds a threshold.
+
+        Args:
+            line: Its origin has to lie below the threshold.
+            threshold: Of ``-2 Delta ln L``.
+            step: First distance to try.
+
+        Returns:
+            The last point below, and the first one above that was tried; the latter is ``None`` if there is none up
+            to the limits, or very far from the origin.
+        """
+        inside: Place = line.origin
+        outside: Place | None = None
+        farthest = min(line.end, LARGEST_GROWTH * step)
+        distance = min(step, farthest)
+        for _ in range(MOST_STEPS):
+            if inside.distance >= farthest:
+                break
+            known = [inside.values] if outside is None else [inside.values, outside.values]
+            place = self.place(line, distance, *known)
+            if place.ratio > threshold:
+                outside = place
+            else:
+                inside = place
+            if outside is None:
+                growth = 1.1 * math.sqrt(threshold / max(place.ratio, 1e-9))
+                distance = min(distance * min(max(growth, 1.3), 3.0), farthest)
+                continue
+            gap = outside.distance - inside.distance
+            if outside.ratio < FAR * threshold or gap < 0.3 * outside.distance:
+                break
+            distance = inside.distance + gap * min(max(1.2 * math.sqrt(threshold / outside.ratio), 0.1), 0.5)
+        return inside, outside
+
+    def crossing(self, line: Line, inside: Place, outside: Place, threshold: float, tolerance: float) -> Place:
+        """Where ``-2 Delta ln L`` crosses a threshold, on the line between two points.
+
+        Args:
+            line: The line.
+            inside: A point not above the threshold.
+            outside: A point above.
+            threshold: Of ``-2 Delta ln L``.
+            tolerance: Relative to the distance of ``outside``.
+        """
+        known = {inside.distance: inside, outside.distance: outside}
+
+        def excess(distance: float) -> float:
+            if distance not in known:
+                known[distance] = self.place(line, distance, inside.values, outside.values)
+            # Its root makes a parabola a straight line.
+            return math.sqrt(max(known[distance].ratio, 0.0)) - math.sqrt(threshold)
+
+        if excess(inside.distance) == 0:
+            return inside
+        found = brentq(excess, inside.distance, outside.distance, xtol=tolerance * abs(outside.distance), rtol=1e-12)
+        excess(found)
+        return known[found]
+
+    def _inside(self, values: Mapping[str, float]) -> dict[str, float]:
+        """Values moved into the limits, which they can leave by rounding."""
+        limits = self.likelihood.limits
+        return {name: min(max(value, limits[name][0]), limits[name][1]) for name, value in values.items()}
+
+    def _conditional_covariance(self) -> np.ndarray | None:
+        """Covariance of the other parameters at the best fit with the parameters fixed."""
+        if self.best.covariance is None or not self.nuisances:
+            return None
+        rows = [list(self.best.errors).index(name) for name in self.nuisances]
+        return np.linalg.inv(np.linalg.inv(self.best.covariance)[np.ix_(rows, rows)])
+
+    def _is_same(self, one: Minimum, other: Minimum) -> bool:
+        return all(
+            abs(one.values[name] - other.values[name]) < SAME_PLACE * self.error(name) for name in self.best.errors
+        )
+
+    def _check(self, minimum: Minimum) -> None:
+        for name in self.names:
+            if name in self._held:
+                raise ValueError(f"{name!r} was fixed in the minimum: give one where it floated")
+        at = np.array([minimum.values[name] for name in self.likelihood.names])
+        with self.likelihood.restored():
+            nll = self.likelihood.value(at)
+        if not abs(nll - minimum.nll) <= NOISE + 1e-9 * abs(nll):
+            raise ValueError(
+                f"the minimum has a negative log-likelihood of {minimum.nll:.6g}, but at its values the likelihood "
+                f"gives {nll:.6g}: it belongs to other data or to another model; fit again"
+            )
+
+
+def lower(*found: Point) -> Point:
+    """The lowest of several fits; valid ones are preferred where the difference is noise."""
+
+    def rank(one: Point) -> float:
+        return one.nll - (NOISE if one.is_valid else 0.0) if math.isfinite(one.nll) else math.inf
+
+    return min(found, key=rank)

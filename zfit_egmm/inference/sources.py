@@ -1,0 +1,137 @@
+"""Where the events of a toy come from: the model itself, simulated events that were held out, or a function."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+
+import numpy as np
+import tensorflow as tf
+import zfit
+
+from zfit_egmm.events.sample import EventSample
+from zfit_egmm.inference.likelihood import Likelihood
+
+Source = Callable[[Mapping[str, float], np.random.Generator], Sequence[np.ndarray]]
+"""Events of one toy, an array for each model, from the true parameters and a generator of random numbers."""
+
+
+class FromModel:
+    """Toys drawn from the models of a likelihood.
+
+    The number of events of every term of an extended model follows a Poisson distribution; any other model has as
+    many events as its data.
+
+    Args:
+        likelihood: The likelihood; its data is only counted.
+    """
+
+    def __init__(self, likelihood: Likelihood) -> None:
+        self._likelihood = likelihood
+        self._sizes = [len(x) for x in likelihood.x]
+        self._functions: dict[int, Callable] = {}
+
+    def __call__(self, true: Mapping[str, float], rng: np.random.Generator) -> list[np.ndarray]:
+        """Events of one toy for each model, shape ``(n_events, n_observables)``."""
+        likelihood = self._likelihood
+        # Not zfit.settings.set_seed, which throws the compiled graphs away.
+        zfit.z.random.get_prng().reset_from_seed(int(rng.integers(2**31)))
+        with likelihood.restored():
+            likelihood.set_values(true)
+            drawn: list[list[np.ndarray]] = [[] for _ in likelihood.models]
+            coefficients = [float(part.coefficient()) for _, part in likelihood.flat]
+            for number, size in enumerate(self._counts(np.array(coefficients), rng)):
+                if size:
+                    drawn[likelihood.flat[number][0]].append(self._draw(number, size))
+        empty = [np.zeros((0, len(model.obs))) for model in likelihood.models]
+        return [rng.permutation(np.concatenate([none, *parts])) for none, parts in zip(empty, drawn, strict=True)]
+
+    def _counts(self, coefficients: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+        """Number of events of every term."""
+        if self._likelihood.is_extended:
+            return rng.poisson(np.maximum(coefficients, 0))
+        models = np.array([index for index, _ in self._likelihood.flat])
+        counts = np.zeros(len(models), dtype=int)
+        for index, size in enumerate(self._sizes):
+            own = coefficients[models == index]
+            counts[models == index] = rng.multinomial(size, own / own.sum())
+        return counts
+
+    def _draw(self, number: int, size: int) -> np.ndarray:
+        if number not in self._functions:
+            self._functions[number] = self._traced(number)
+        return self._functions[number](tf.constant(size, tf.int64)).numpy()
+
+    def _traced(self, number: int) -> Callable:
+        index, part = self._likelihood.flat[number]
+        obs = self._likelihood.models[index].obs
+
+        @tf.function(autograph=False, input_signature=[tf.TensorSpec([], tf.int64)])
+        def sample(n: tf.Tensor) -> tf.Tensor:
+            return part.pdf.sample(n).with_obs(obs).value()
+
+        return sample
+
+
+class FromEvents:
+    """Toys drawn from simulated events, with replacement, with a Poisson number of events.
+
+    Use events that no density was trained on.
+
+    Args:
+        samples: Events with their weights for each component, such as signal and background; they share the order
+            of observables.
+        expected: For each the expected number of events: a number or the name of a parameter.
+        columns: Names of the observables in the order of the model's space.
+        tolerance: How far the theta of an event may be from the true value, in units of the range of all events.
+
+    Raises:
+        ValueError: If a weight is negative.
+    """
+
+    def __init__(
+        self,
+        samples: Sequence[EventSample],
+        expected: Sequence[float | str],
+        columns: Sequence[str],
+        tolerance: float = 1e-6,
+    ) -> None:
+        if len(samples) != len(expected):
+            raise ValueError(f"there are {len(samples)} samples, but {len(expected)} expected numbers of events")
+        for number, sample in enumerate(samples):
+            if sample.weights is not None and np.any(sample.weights < 0):
+                raise ValueError(
+                    f"sample {number} has events of negative weight, which cannot be drawn as toys; use unweighted "
+                    "events, or draw from the model"
+                )
+        self._samples = list(samples)
+        self._expected = list(expected)
+        self._columns = [[[o.name for o in sample.observables].index(c) for c in columns] for sample in samples]
+        self._tolerance = tolerance
+
+    def __call__(self, true: Mapping[str, float], rng: np.random.Generator) -> list[np.ndarray]:
+        """Events of one toy, shape ``(n_events, n_observables)``.
+
+        Raises:
+            ValueError: If there are no events at the true values of their parameters.
+        """
+        drawn = []
+        for sample, expected, columns in zip(self._samples, self._expected, self._columns, strict=True):
+            rows = self._rows_at(sample, true)
+            n = rng.poisson(true[expected] if isinstance(expected, str) else expected)
+            weights = None if sample.weights is None else sample.weights[rows] / sample.weights[rows].sum()
+            drawn.append(sample.x[rng.choice(rows, n, p=weights)][:, columns])
+        return [rng.permutation(np.concatenate(drawn))]
+
+    def _rows_at(self, sample: EventSample, true: Mapping[str, float]) -> np.ndarray:
+        if not sample.theta_names:
+            return np.arange(len(sample.x))
+        at = np.array([true[name] for name in sample.theta_names])
+        scale = np.maximum(np.ptp(sample.theta, axis=0), 1e-300)
+        rows = np.flatnonzero(np.all(np.abs(sample.theta - at) <= self._tolerance * scale, axis=1))
+        if not len(rows):
+            there = np.unique(sample.theta, axis=0)
+            raise ValueError(
+                f"no simulated events at {dict(zip(sample.theta_names, at.tolist(), strict=True))}; there are events "
+                f"at {there[:10].tolist()}" + (" ..." if len(there) > 10 else "")
+            )
+        return rows

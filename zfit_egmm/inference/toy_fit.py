@@ -1,0 +1,137 @@
+"""ToyFit: draw a toy, fit it, and compare the truth with the best fit."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from zfit_egmm.inference.minimum import Minimum, as_likelihood, check_values, fit
+from zfit_egmm.inference.sources import FromModel, Source
+
+Row = dict[str, float | int | bool | str]
+
+Starts = Sequence[Mapping[str, float]] | Callable[[Mapping[str, float]], Sequence[Mapping[str, float]]]
+
+
+class ToyFit:
+    """One toy after the other: drawn, fitted, and its likelihood ratio between truth and best fit.
+
+    The same loss, data set and graphs serve all toys. A row of results has, for every free parameter ``p``, the best
+    fit ``p`` and its Hesse error ``p_error``; for every parameter of interest ``q_p``, that is
+    ``2 (ln L(best) - ln L(truth))`` with ``p`` at its true value and the others profiled; ``q`` with all parameters of
+    interest at their true values; ``n_events``, ``valid``, ``n_tries`` (fits until one was valid) and ``at_limit``.
+
+    Args:
+        loss: An unbinned zfit loss.
+        interest: Names of the parameters of interest. Default: all free parameters but the yields.
+        source: Where the events come from. Default: the models of the loss.
+        starts: Starts of the fit besides the truth, where several minima are expected; or a function that gives them
+            from the true values.
+        randomise: Whether auxiliary measurements of constraints fluctuate in every toy, as they should.
+        intervals: Whether to compute ``q_p`` of each parameter of interest, one more fit for each.
+    """
+
+    def __init__(
+        self,
+        loss: Any,
+        *,
+        interest: Sequence[str] | None = None,
+        source: Source | None = None,
+        starts: Starts = (),
+        randomise: bool = True,
+        intervals: bool = True,
+    ) -> None:
+        self.likelihood = as_likelihood(loss)
+        names = self.likelihood.names
+        if interest is None:
+            shapes = frozenset().union(*(part.shape_parameters for _, part in self.likelihood.flat))
+            interest = [name for name in names if name in shapes] or names
+        for name in interest:
+            if name not in names:
+                raise ValueError(f"{name!r} is no free parameter of the loss; there are {', '.join(names)}")
+        self.interest = tuple(interest)
+        self._source = FromModel(self.likelihood) if source is None else source
+        self._starts = starts
+        self._randomise = randomise
+        self._profiled = self.interest if intervals and len(self.interest) > 1 else ()
+        self._nominal = self.likelihood.values
+
+    def describe(self) -> dict[str, Any]:
+        """What decides the results, for the head of their file."""
+        models = [repr(model.name) + ":" + ",".join(model.obs) for model in self.likelihood.models]
+        return {
+            "kind": "fit",
+            "parameters": list(self.likelihood.names),
+            "interest": list(self.interest),
+            "nominal": self._nominal,
+            "models": models,
+            "densities": _hash(_density_files(self.likelihood)),
+            "source": getattr(self._source, "__qualname__", type(self._source).__name__),
+            "starts": self._starts.__qualname__ if callable(self._starts) else [dict(start) for start in self._starts],
+        }
+
+    def check(self, point: Mapping[str, float]) -> None:
+        """Check a point of true values before any toy is made.
+
+        Raises:
+            ValueError: If a name is unknown or a value lies outside the limits.
+        """
+        check_values(self.likelihood, point)
+
+    def run(self, point: Mapping[str, float], seed: np.random.SeedSequence) -> Row:
+        """Draw and fit one toy.
+
+        Args:
+            point: True values of the free parameters; the others have the values of the loss.
+            seed: Of everything random in this toy.
+        """
+        likelihood = self.likelihood
+        true = {**self._nominal, **point}
+        rng = np.random.default_rng(seed)
+        likelihood.set_values(true)
+        likelihood.set_data(self._source(true, rng))
+        if self._randomise:
+            likelihood.auxiliary.set(likelihood.auxiliary.draw(rng))
+        starts = self._starts(true) if callable(self._starts) else self._starts
+        best = fit(likelihood, start=true, starts=starts, seed=int(rng.integers(2**31)))
+        fixed_fits, best = self._conditional(true, best)
+        row: Row = {"n_events": likelihood.n_events, "valid": best.is_valid and all(f.is_valid for f in fixed_fits)}
+        row |= {"n_tries": best.n_tries, "at_limit": ",".join(best.at_limit), "nll": best.nll}
+        for name in likelihood.names:
+            row[name] = best.values[name]
+            row[f"{name}_error"] = best.errors[name] if best.covariance is not None else math.nan
+        for name, found in zip([*(f"q_{name}" for name in self._profiled), "q"], fixed_fits, strict=True):
+            row[name] = 2 * (found.nll - best.nll)
+        return row
+
+    def _conditional(self, true: Mapping[str, float], best: Minimum) -> tuple[list[Minimum], Minimum]:
+        """Fits with parameters at their true values, and the best fit, again if one of them is lower."""
+        found = []
+        for names in [*([name] for name in self._profiled), list(self.interest)]:
+            fixed = {name: true[name] for name in names}
+            one = fit(self.likelihood, start={**best.values, **fixed}, fixed=fixed, steps=best.errors, hesse=False)
+            found.append(one)
+        lowest = min(found, key=lambda one: one.nll)
+        if lowest.nll < best.nll:
+            again = fit(self.likelihood, start=lowest.values, steps=best.errors)
+            if again.is_valid and again.nll < best.nll:
+                best = again
+        return found, best
+
+
+def _density_files(likelihood: Any) -> list[str]:
+    """Checksums of the model files behind the densities."""
+    checksums = []
+    for _, part in likelihood.flat:
+        source = getattr(getattr(part.pdf, "density", None), "source", None)
+        checksums.append("" if source is None else source.sha256)
+    return checksums
+
+
+def _hash(content: Any) -> str:
+    return hashlib.sha256(json.dumps(content).encode()).hexdigest()[:16]
