@@ -45,14 +45,15 @@ nitpicky = True
 # Types of other packages have no page here, and neither have types inside this one that are no public name.
 nitpick_ignore_regex = [
     (r"py:.*", r"(np|numpy|tf|tensorflow|zfit|pathlib|collections\.abc|typing)\..*"),
-    (r"py:.*", r"zfit_egmm\.(saved_model|density)(\..*)?"),
-    (r"py:.*", r"(hepstats|scipy)\..*"),
+    (r"py:.*", r"zfit_egmm\.(saved_model|saved_ensemble|density|diagnostics)(\..*)?"),
+    (r"py:.*", r"zfit_egmm\.(inference|training)\.\w+\..*"),
+    (r"py:.*", r"(hepstats|matplotlib|scipy)\..*"),
     (r"py:exc", r".*(Error|Interrupt|Warning)"),
     (r"py:.*", r"(Any|Ellipsis|None|bool|dict|float|int|list|str|tuple)"),
 ]
 
-TUTORIAL = Path(__file__).parents[1] / "tutorials" / "h4l_step_by_step.py"
-TUTORIAL_MARK = "<!-- cells of tutorials/h4l_step_by_step.py -->"
+ROOT = Path(__file__).parents[1]
+TUTORIAL_MARK = re.compile(r"<!-- cells of (tutorials/\w+\.py) -->")
 
 
 def cells_as_markdown(script: str) -> str:
@@ -69,9 +70,11 @@ def cells_as_markdown(script: str) -> str:
 
 def insert_tutorial(app: Sphinx, name: str, source: list[str]) -> None:
     """Replace the mark in a page by the cells of the tutorial, so that page and script cannot differ."""
-    if TUTORIAL_MARK in source[0]:
-        app.env.note_dependency(str(TUTORIAL), docname=name)
-        source[0] = source[0].replace(TUTORIAL_MARK, cells_as_markdown(TUTORIAL.read_text(encoding="utf-8")))
+    found = TUTORIAL_MARK.search(source[0])
+    if found:
+        script = ROOT / found[1]
+        app.env.note_dependency(str(script), docname=name)
+        source[0] = source[0].replace(found[0], cells_as_markdown(script.read_text(encoding="utf-8")))
 
 
 def setup(app: Sphinx) -> None:

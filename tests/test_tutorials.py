@@ -64,3 +64,20 @@ def test_tutorial_without_the_reduction_differs_only_in_numbers():
     cells = re.split(r"^# %%.*\n", SCRIPT.read_text(encoding="utf-8"), flags=re.MULTILINE)
     code = [cell for cell in cells if re.search(r"\bFAST\b(?!`)", re.sub(r"^#.*$", "", cell, flags=re.MULTILINE))]
     assert len(code) == 1
+
+
+def test_the_tutorial_on_contours_and_limits_runs(tmp_path):
+    result = subprocess.run(
+        [sys.executable, str(SCRIPT.with_name("contours_and_limits.py"))],
+        cwd=tmp_path,
+        env={**os.environ, "TUTORIAL_FAST": "1", "TUTORIAL_OUT": str(tmp_path / "out")},
+        capture_output=True,
+        text=True,
+        timeout=600,
+        check=False,
+    )
+    assert result.returncode == 0, result.stderr
+    assert re.search(r"Upper limit on n_signal at 95 % confidence \(CLs, asymptotic\): \d+\.\d+", result.stdout)
+    assert "20 signal events: limits hold in " in result.stdout
+    for name in ("contours", "limit"):
+        assert (tmp_path / "out" / f"{name}.png").read_bytes().startswith(PNG)

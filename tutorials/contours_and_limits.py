@@ -28,12 +28,12 @@ import numpy as np
 import zfit
 from matplotlib.figure import Figure
 from scipy.stats import chi2
-from zfit_egmm.inference.plots import plot_limits
 
 from zfit_egmm import EventSample, TrainingConfig, train
 from zfit_egmm.demo import toy
 from zfit_egmm.demo.events import load_events
 from zfit_egmm.inference import FromEvents, Likelihood, contour, run_toys, upper_limit
+from zfit_egmm.inference.plots import plot_limits
 from zfit_egmm.pdf import EGMM
 
 OUT = Path(os.environ.get("TUTORIAL_OUT", "tutorial_output"))
@@ -93,12 +93,12 @@ axes.plot([], [], "k--", label="true likelihood")
 axes.plot([], [], color="#c23b22", label="learned likelihood")
 axes.plot(TRUE["cx"], TRUE["cy"], "k*", label="true point")
 axes.set(xlabel="cx", ylabel="cy")
-axes.legend(frameon=False)
+axes.legend(loc="lower right")
 figure.savefig(OUT / "contours.png", dpi=110)
 
 # %% [markdown]
 # ```{figure} images/contours.png
-# :alt: Two pairs of contours, dashed for the true and red for the learned likelihood, almost on top of each other
+# :alt: Two pairs of contours, dashed for the true and red for the learned likelihood, close to each other
 #
 # Joint regions at 68.27 % and 95.45 %.
 # ```

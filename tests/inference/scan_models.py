@@ -70,22 +70,25 @@ def two_unequal_minima(n=50, pull=0.06):
     return loss_of(model, np.stack([events(n, 0.64, 3), events(n, 2 * pull, 4)], axis=1))
 
 
-def switching_nuisance(n=50):
+def switching_nuisance(n=50, *, free_width=False):
     """Means nu^2 and mu + nu, the second of width 2: the best nu changes its sign at mu = 0.
 
     But for a constant, -2 ln L is that of :func:`switching_ratio`, with minima at mu = 0.7, nu = -0.7 and at mu = -0.7,
-    nu = 0.7.
+    nu = 0.7. The width can be free, ``sigma``.
     """
     mu, nu = parameter("mu", 0.6, -5, 5), parameter("nu", -0.6, -5, 5)
+    width = parameter("sigma", 2.0, 0.5, 5) if free_width else 2.0
     first = composed("first", lambda nu: nu**2, nu=nu)
     second = composed("second", lambda mu, nu: mu + nu, mu=mu, nu=nu)
-    model = zfit.pdf.ProductPDF([gauss("x", first, 1.0), gauss("y", second, 2.0)])
-    return loss_of(model, np.stack([events(n, 0.5, 5), 2 * events(n, 0.0, 6)], axis=1))
+    model = zfit.pdf.ProductPDF([gauss("x", first, 1.0), gauss("y", second, width)])
+    y = events(n, 0.0, 6)
+    return loss_of(model, np.stack([events(n, 0.5, 5), 2 * y / y.std()], axis=1))
 
 
-def switching_ratio(mu, nu, n=50):
+def switching_ratio(mu, nu, sigma=2.0, n=50):
     """-2 Delta ln L of the same."""
-    return n * ((nu**2 - 0.5) ** 2 + 0.25 * (mu + nu) ** 2)
+    width = 2 * np.log(sigma / 2) + 4 / sigma**2 - 1
+    return n * ((nu**2 - 0.5) ** 2 + (mu + nu) ** 2 / sigma**2 + width)
 
 
 def constrained_shifts(n=40, mean=0.3):

@@ -6,12 +6,13 @@ import numpy as np
 import pytest
 import zfit
 from scipy.optimize import brentq
-from scipy.special import ndtr
+from scipy.special import ndtr, ndtri
 
 from zfit_egmm.inference.feldman_cousins import construct, feldman_cousins
 
 # Feldman and Cousins (1998), Table X: measured value and interval of the mean at 90 %.
 PUBLISHED_90 = {-3.0: (0.0, 0.26), -2.0: (0.0, 0.40), -1.0: (0.0, 0.81), 0.0: (0.0, 1.64), 1.0: (0.0, 2.64)}
+PUBLISHED_90 |= {2.0: (0.58, 3.64), 3.0: (1.37, 4.64)}
 MEASURED = (-3.0, -2.0, -1.0, -0.5, 0.0, 0.5, 1.0, 1.5, 2.0, 2.5, 3.1)
 LEVELS = (0.6827, 0.90, 0.95, 0.99)
 
@@ -36,10 +37,15 @@ def exact_critical(mean, level):
 
 
 def exact_interval(x, level):
-    means = np.linspace(0, 7, 1401)
-    excess = np.array([q_of(x, mean) - exact_critical(mean, level) for mean in means])
-    inside = np.flatnonzero(excess <= 0)
-    return means[inside[0]], means[inside[-1]]
+    def excess(mean):
+        return q_of(x, mean) - exact_critical(mean, level)
+
+    grid = np.linspace(0, 7, 71)
+    inside = np.flatnonzero([excess(mean) <= 0 for mean in grid])
+    low, high = grid[inside[0]], grid[inside[-1]]
+    if low > 0:
+        low = brentq(excess, low - 0.1, low)
+    return low, brentq(excess, high, high + 0.1)
 
 
 @pytest.fixture(scope="module")
@@ -50,9 +56,7 @@ def means():
 @pytest.fixture(scope="module")
 def toys(means):
     """Test statistics of toys at each mean; x at levels of its distribution, so that nothing fluctuates."""
-    from scipy.special import ndtri
-
-    normal = ndtri((np.arange(40_000) + 0.5) / 40_000)
+    normal = ndtri((np.arange(20_000) + 0.5) / 20_000)
     return [q_of(mean + normal, mean) for mean in means]
 
 
@@ -70,10 +74,10 @@ def test_the_construction_from_toys_is_the_exact_one(level, means, toys):
 
 
 def test_a_wrong_ordering_misses_the_table(means):
-    """Toys whose best mean may be negative give the usual central intervals, which differ by much more than 0.02."""
-    normal = np.random.default_rng(1).normal(size=40_000)
-    central = construct(means, q_of(-1.0, means), [np.square(normal)] * len(means), 0.90)
-    assert central.intervals[0][1] < 0.75
+    """Toys whose best mean may be negative have the critical value of a chi-square; that differs by much more."""
+    toys = np.square(ndtri((np.arange(20_000) + 0.5) / 20_000))
+    wrong = construct(means, q_of(-1.0, means), [toys] * len(means), 0.90)
+    assert wrong.intervals[0][1] - exact_interval(-1.0, 0.90)[1] > 0.08
 
 
 def test_the_critical_value_and_its_error(means):
@@ -108,17 +112,17 @@ def _loss(x):
 
 
 def test_a_fit_gives_the_interval_of_the_table():
-    """150 toys at each value know the critical value to 0.35, and the upper end to about 0.13."""
-    values = np.array([0.0, 1.0, 1.4, 1.8, 2.2])
-    found = feldman_cousins(_loss(0.0), "mean", values, n_toys=150, seed=4, progress=False)
+    """The errors of the critical values are about 0.4, which is 0.15 for the upper end."""
+    values = np.array([0.0, 1.0, 1.6, 2.4])
+    found = feldman_cousins(_loss(0.0), "mean", values, n_toys=80, seed=4, progress=False)
     exact = [exact_critical(value, 0.90) for value in values]
     assert found.q_observed == pytest.approx(q_of(0.0, values), abs=2e-3)
-    assert np.all(np.abs(found.critical - exact) < 3.5 * np.maximum(found.critical_errors, 0.15))
+    assert np.all(np.abs(found.critical - exact) < 3.5 * np.maximum(found.critical_errors, 0.2))
     ((low, high),) = found.intervals
     assert low == 0
-    assert high == pytest.approx(1.64, abs=0.4)
+    assert high == pytest.approx(1.64, abs=0.45)
     assert found.notes == ()
-    assert str(found).startswith("mean at 90 % confidence (Feldman-Cousins, 150 toys per value): [0, 1.")
+    assert str(found).startswith("mean at 90 % confidence (Feldman-Cousins, 80 toys per value): [0, ")
 
 
 def test_a_scan_that_ends_inside_the_set_says_so():

@@ -37,7 +37,7 @@ def test_correlated_nuisance_parameters_with_a_constraint_widen_the_interval_exa
     loss, error = models.constrained_shifts()
     found = interval(loss, "mu")
     assert [found.lower, found.upper] == pytest.approx([0.3 - error, 0.3 + error], abs=PRECISION * error)
-    assert str(found).startswith("mu = 0.3 -0.18 +0.18 (68.27 %)")
+    assert str(found) == "mu = 0.3 -0.2 +0.2 (68.27 %)"
 
 
 def test_both_minima_have_their_part():
@@ -92,9 +92,7 @@ def test_an_end_at_a_limit_is_said():
 
 def test_the_upper_end_can_be_at_a_limit_with_the_best_fit_inside():
     found = interval(models.gaussian_mean(50, 0.4, 2.0, high=0.6), "mu")
-    assert [found.lower, found.upper] == pytest.approx(
-        [0.4 - 0.2**1.5 * 50**0.5 / 50**0.5 / 0.2**1.5 * 0.28284, 0.6], abs=1e-3
-    )
+    assert [found.lower, found.upper] == pytest.approx([0.4 - 2 / 50**0.5, 0.6], abs=3e-4)
     assert found.notes == ("The upper end of the interval is the limit of mu, 0.6.",)
 
 

@@ -70,8 +70,7 @@ def test_fixed_parameters_stay_and_the_others_follow():
 
 
 def test_without_hesse_there_is_no_covariance_but_a_rough_error():
-    loss, x = _gauss()
-    likelihood = Likelihood(loss)
+    likelihood = Likelihood(_gauss()[0])
     found, full = fit(likelihood, hesse=False), fit(likelihood)
     assert found.covariance is None
     assert found.errors["mean"] == pytest.approx(full.errors["mean"], rel=0.5)

@@ -104,7 +104,7 @@ def test_a_file_holds_what_is_returned(tmp_path):
 
 def test_numbers_that_json_does_not_know_come_back(tmp_path):
     class Odd(Numbers):
-        def run(self, point, seed):
+        def run(self, *_):
             return {"a": np.float32(0.1), "b": np.nan, "c": np.bool_(True), "d": -np.inf}
 
     results = run(1, Odd, path=tmp_path / "toys.jsonl")
@@ -286,9 +286,9 @@ def test_what_cannot_be_sent_to_other_processes_is_explained():
 
 def test_a_process_that_is_killed_costs_nothing_but_time(tmp_path):
     path, other = tmp_path / "toys.jsonl", tmp_path / "other.jsonl"
-    run(path=other)
-    results = run(make=partial(Numbers, folder=tmp_path, deadly=(3,)), path=path, workers=2)
-    assert any((tmp_path / f"killed_{point}_3").exists() for point in range(2))
+    run(points=[{}], path=other)
+    results = run(make=partial(Numbers, folder=tmp_path, deadly=(3,)), points=[{}], path=path, workers=2)
+    assert (tmp_path / "killed_0_3").exists()
     assert path.read_bytes() == other.read_bytes()
     assert results.rows == ToyResults.load(other).rows
 
@@ -324,9 +324,26 @@ def test_toys_that_kill_come_last_and_end_it_after_three_times(monkeypatch):
     assert done == [0, 3, 4, 5]
 
 
+def threads_for_processes(monkeypatch):
+    """The same interface without the time to start processes; returns the sizes of the pools that were started."""
+    started = []
+
+    def pool(n_workers, *_, **__):
+        started.append(n_workers)
+        return ThreadPoolExecutor(n_workers)
+
+    monkeypatch.setattr(workers_module, "ProcessPoolExecutor", pool)
+    return started
+
+
+def test_one_pool_makes_all_toys(monkeypatch):
+    started = threads_for_processes(monkeypatch)
+    assert run(30, workers=3).rows == run(30).rows
+    assert started == [3]
+
+
 def test_an_error_in_a_worker_is_raised_after_what_is_done(monkeypatch):
-    # Threads instead of processes: the same interface without the time to start them.
-    monkeypatch.setattr(workers_module, "ProcessPoolExecutor", lambda n, *_, **__: ThreadPoolExecutor(n))
+    started = threads_for_processes(monkeypatch)
     monkeypatch.delenv("TF_NUM_INTRAOP_THREADS", raising=False)
     tasks = [Task(((0, toy, {}, 3),)) for toy in range(8)]
     done = []
@@ -334,6 +351,7 @@ def test_an_error_in_a_worker_is_raised_after_what_is_done(monkeypatch):
         done.extend(row["toy"] for rows in run_in_pool(partial(Numbers, wrong=6), tasks, 2) for row in rows)
     assert set(done) >= set(range(5))
     assert 6 not in done
+    assert started == [2]
     assert "TF_NUM_INTRAOP_THREADS" not in os.environ
 
 

@@ -55,3 +55,23 @@ class Numbers:
 def numbers():
     """The plain experiment."""
     return Numbers()
+
+
+def learned_mixture(signal, background):
+    """Toy fits of two learned densities, read from files."""
+    import zfit
+
+    from zfit_egmm import Density
+    from zfit_egmm.inference.toy_fit import ToyFit
+    from zfit_egmm.pdf import EGMM
+
+    theta = zfit.Parameter("theta", 0.5, -0.5, 2.5)
+    yields = [zfit.Parameter("n_signal", 150.0, 0, 1000), zfit.Parameter("n_background", 100.0, 0, 1000)]
+    density = Density.load(signal)
+    terms = [
+        EGMM(density, params={"coupling": theta}, extended=yields[0], name="signal"),
+        EGMM(Density.load(background), params={"coupling": 0.0}, extended=yields[1], name="background"),
+    ]
+    model = zfit.pdf.SumPDF(terms)
+    data = zfit.Data(density.sample(10, [0.5], seed=0), obs=model.space)
+    return ToyFit(zfit.loss.ExtendedUnbinnedNLL(model, data), interest=["theta"])

@@ -8,6 +8,7 @@ from typing import Annotated
 
 import typer
 
+from zfit_egmm.cli.evaluate import evaluate
 from zfit_egmm.cli.inference_commands import register
 
 app = typer.Typer(
@@ -130,4 +131,5 @@ def info(
         print_model(density, model)
 
 
+app.command()(evaluate)
 register(app)

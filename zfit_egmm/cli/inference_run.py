@@ -29,6 +29,7 @@ from zfit_egmm.inference import (
     upper_limit,
 )
 from zfit_egmm.inference import fit as run_minuit
+from zfit_egmm.inference.minimum import check_values
 
 DRAWN = 100_000
 
@@ -38,7 +39,8 @@ def run_fit(config: Path, out: Path, *, overwrite: bool) -> None:
     folder = _folder(out, "fit.json", overwrite=overwrite)
     analysis = build(read_analysis(config))
     console = _tell_data(analysis)
-    likelihood, best = _best_fit(analysis, console)
+    likelihood = Likelihood(analysis.loss)
+    best = _best_fit(analysis, likelihood, console)
     intervals = {name: interval(likelihood, name, minimum=best) for name in best.errors}
     table = Table()
     for header in ("parameter", "best fit", "Hesse error", "68.3 % interval"):
@@ -73,7 +75,13 @@ def run_scan(
     folder = _folder(out, "scan.json", overwrite=overwrite)
     analysis = build(read_analysis(config))
     console = _tell_data(analysis)
-    likelihood, best = _best_fit(analysis, console)
+    likelihood = Likelihood(analysis.loss)
+    # Before the fit, which may take long.
+    now = likelihood.values
+    for name in parameters:
+        for value in ends or (now.get(name, 0.0),):
+            check_values(likelihood, {name: value})
+    best = _best_fit(analysis, likelihood, console)
     found: Any
     if len(parameters) == 1:
         values = None if ends is None else np.linspace(*ends, n_points)
@@ -136,7 +144,7 @@ def run_toy_campaign(
     if at:
         points = [_point(text) for text in at]
     else:
-        _, best = _best_fit(analysis, console)
+        best = _best_fit(analysis, Likelihood(analysis.loss), console)
         points = [{name: float(f"{best.values[name]:.6g}") for name in best.errors}]
     make = functools.partial(make_toy_fit, description, interest, from_events)
     return run_toys(make, n_toys, points=points, seed=description.seed, path=path, workers=workers)
@@ -176,8 +184,7 @@ def run_coverage(
     print_(f"wrote {folder}/coverage.json, coverage.pdf and coverage.png")
 
 
-def _best_fit(analysis: Analysis, console: Console) -> tuple[Likelihood, Minimum]:
-    likelihood = Likelihood(analysis.loss)
+def _best_fit(analysis: Analysis, likelihood: Likelihood, console: Console) -> Minimum:
     best = run_minuit(likelihood, starts=analysis.config.starts)
     if not best.is_valid:
         raise ValueError(
@@ -185,7 +192,7 @@ def _best_fit(analysis: Analysis, console: Console) -> tuple[Likelihood, Minimum
             "narrower limits, or fix a parameter that the data does not determine"
         )
     console.print(f"best fit: {_short(best.values)}")
-    return likelihood, best
+    return best
 
 
 def _short(values: Mapping[str, float]) -> str:

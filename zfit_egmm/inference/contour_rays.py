@@ -31,6 +31,9 @@ def trace_rays(profiled: Profiled, threshold: float, n_rays: int, bar: ScanProgr
 
     Returns:
         The end of every ray, and the polygon through them, closed, counterclockwise, shape ``(n, 2)``.
+
+    Raises:
+        ValueError: If the region has no end.
     """
     shape = _shape(profiled, threshold)
     angles = 2 * np.pi * np.arange(n_rays) / n_rays
@@ -44,6 +47,11 @@ def trace_rays(profiled: Profiled, threshold: float, n_rays: int, bar: ScanProgr
         if outside is not None:
             end = profiled.crossing(line, end, outside, threshold, TOLERANCE)
             length = lengths[number] = end.distance
+        elif end.distance < line.end:
+            raise ValueError(
+                f"the joint region of {' and '.join(profiled.names)} has no end: give the parameters limits, or data "
+                "that constrain them"
+            )
         ends.append(end)
         bar.advance()
     return ends, _polygon(profiled, shape, angles, lengths)
@@ -78,11 +86,6 @@ def _polygon(profiled: Profiled, shape: np.ndarray, angles: np.ndarray, lengths:
         step = angles[1] - angles[0]
         length_at = Akima1DInterpolator(step * np.arange(-WRAP, len(angles) + WRAP), wrapped)
         radius = np.minimum(radius, np.maximum(length_at(fine), 0.0))
-    if not np.all(np.isfinite(radius)):
-        raise ValueError(
-            f"the joint region of {' and '.join(profiled.names)} has no end: give the parameters limits, or data that "
-            "constrain them"
-        )
     points = np.array([profiled.best.values[name] for name in profiled.names]) + radius[:, np.newaxis] * directions
     points[-1] = points[0]
     return points

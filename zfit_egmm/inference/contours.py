@@ -25,7 +25,7 @@ MARGIN = 2.0
 """Nodes are fitted up to this above the highest threshold: interpolation needs a few outside."""
 
 PADDING = 0.08
-REFINEMENT = 4
+REFINEMENT = 8
 FEW_NODES = 10
 BENT = 2.5
 """Ratio of the longest to the shortest ray, where an ellipse has one."""
@@ -150,7 +150,8 @@ def trace_contour(
         progress: Whether to show a progress bar.
 
     Raises:
-        ValueError: If a parameter is unknown, the level makes no sense, or ``minimum`` is of other data.
+        ValueError: If a parameter is unknown, the level makes no sense, ``minimum`` is of other data, or the region has
+            no end.
     """
     names, threshold = _pair(parameters), _threshold(level)
     if n_points < 8:
@@ -201,8 +202,9 @@ def _default_ranges(profiled: Profiled, threshold: float) -> list[tuple[float, f
             alone = Profiled(profiled.likelihood, [name], minimum=profiled.best, starts=starts)
             low, high = scan_range(alone, threshold)
             alone.improve()
-            for minimum in alone.minima[len(starts) + 1 :] if alone.best is profiled.best else alone.minima:
-                profiled.look(minimum.values)
+            for minimum in alone.minima:
+                if minimum not in profiled.minima:
+                    profiled.look(minimum.values)
             padding = PADDING * (high - low)
             limits = profiled.likelihood.limits[name]
             ranges.append((max(low - padding, limits[0]), min(high + padding, limits[1])))
@@ -240,16 +242,11 @@ def _notes_on_border(profiled: Profiled, grid: Grid, region: Region) -> list[str
 
 def _notes_on_rays(profiled: Profiled, ends: Sequence[Place], threshold: float) -> list[str]:
     notes = []
-    is_open = [end for end in ends if end.ratio < 0.98 * threshold]
+    cut = [end for end in ends if end.ratio < 0.98 * threshold]
     for name in profiled.names:
         for limit, side in zip(profiled.likelihood.limits[name], SIDES, strict=True):
-            near = TINY * profiled.error(name)
-            inside = [end for end in is_open if not abs(end.values[name] - limit) < near]
-            if len(inside) < len(is_open):
+            if any(abs(end.values[name] - limit) < TINY * profiled.error(name) for end in cut):
                 notes.append(f"The region ends at the {side} limit of {name}, {limit:.4g}.")
-            is_open = inside
-    if is_open:
-        notes.append(f"The region is open: {len(is_open)} of {len(ends)} rays do not reach its end.")
     lengths = np.array([end.distance for end in ends])
     if not notes and lengths.max() > BENT * lengths.min():
         notes.append("The region is far from an ellipse: compare it with that of a grid.")

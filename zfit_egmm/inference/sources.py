@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable, Mapping, Sequence
+from typing import Any
 
 import numpy as np
 import tensorflow as tf
@@ -45,6 +47,10 @@ class FromModel:
         empty = [np.zeros((0, len(model.obs))) for model in likelihood.models]
         return [rng.permutation(np.concatenate([none, *parts])) for none, parts in zip(empty, drawn, strict=True)]
 
+    def describe(self) -> dict[str, Any]:
+        """What decides the events, besides the models, in terms of JSON."""
+        return {"kind": "model", "sizes": "Poisson" if self._likelihood.is_extended else self._sizes}
+
     def _counts(self, coefficients: np.ndarray, rng: np.random.Generator) -> np.ndarray:
         """Number of events of every term."""
         if self._likelihood.is_extended:
@@ -52,7 +58,7 @@ class FromModel:
         models = np.array([index for index, _ in self._likelihood.flat])
         counts = np.zeros(len(models), dtype=int)
         for index, size in enumerate(self._sizes):
-            own = coefficients[models == index]
+            own = np.maximum(coefficients[models == index], 0)
             counts[models == index] = rng.multinomial(size, own / own.sum())
         return counts
 
@@ -69,7 +75,7 @@ class FromModel:
         def sample(n: tf.Tensor) -> tf.Tensor:
             return part.pdf.sample(n).with_obs(obs).value()
 
-        return sample
+        return sample.get_concrete_function()
 
 
 class FromEvents:
@@ -85,7 +91,7 @@ class FromEvents:
         tolerance: How far the theta of an event may be from the true value, in units of the range of all events.
 
     Raises:
-        ValueError: If a weight is negative.
+        ValueError: If a weight is negative, or a sample lacks one of the columns.
     """
 
     def __init__(
@@ -98,13 +104,16 @@ class FromEvents:
         if len(samples) != len(expected):
             raise ValueError(f"there are {len(samples)} samples, but {len(expected)} expected numbers of events")
         for number, sample in enumerate(samples):
-            if sample.weights is not None and np.any(sample.weights < 0):
+            if np.any(sample.weights < 0):
                 raise ValueError(
                     f"sample {number} has events of negative weight, which cannot be drawn as toys; use unweighted "
                     "events, or draw from the model"
                 )
+            missing = set(columns) - {observable.name for observable in sample.observables}
+            if missing:
+                raise ValueError(f"sample {number} has no observables {sorted(missing)}")
         self._samples = list(samples)
-        self._expected = list(expected)
+        self._expected = [one if isinstance(one, str) else float(one) for one in expected]
         self._columns = [[[o.name for o in sample.observables].index(c) for c in columns] for sample in samples]
         self._tolerance = tolerance
 
@@ -112,15 +121,42 @@ class FromEvents:
         """Events of one toy, shape ``(n_events, n_observables)``.
 
         Raises:
-            ValueError: If there are no events at the true values of their parameters.
+            ValueError: If a parameter has no true value, or there are no events at it.
         """
+        self._check_names(true)
         drawn = []
         for sample, expected, columns in zip(self._samples, self._expected, self._columns, strict=True):
             rows = self._rows_at(sample, true)
             n = rng.poisson(true[expected] if isinstance(expected, str) else expected)
-            weights = None if sample.weights is None else sample.weights[rows] / sample.weights[rows].sum()
-            drawn.append(sample.x[rng.choice(rows, n, p=weights)][:, columns])
+            weights = sample.weights[rows]
+            drawn.append(sample.x[rng.choice(rows, n, p=weights / weights.sum())][:, columns])
         return [rng.permutation(np.concatenate(drawn))]
+
+    def describe(self) -> dict[str, Any]:
+        """What decides the events, in terms of JSON."""
+        content = hashlib.sha256()
+        for sample in self._samples:
+            for array in (sample.x, sample.theta, sample.weights):
+                content.update(np.ascontiguousarray(array).tobytes())
+        return {"kind": "events", "expected": self._expected, "events": content.hexdigest()[:16]}
+
+    def _check_names(self, true: Mapping[str, float]) -> None:
+        needed = {name for sample in self._samples for name in sample.theta_names}
+        missing = sorted((needed | {one for one in self._expected if isinstance(one, str)}) - set(true))
+        if missing:
+            raise ValueError(
+                f"the toys have no true values of {missing}, only of {sorted(true)}: these names must be those of free "
+                "parameters; if one is fixed in the fit, give events of its value without theta_names"
+            )
+
+    def check(self, true: Mapping[str, float]) -> None:
+        """Check that there are events to draw from.
+
+        Raises:
+            ValueError: If there are none at the true values of the parameters.
+        """
+        for sample in self._samples:
+            self._rows_at(sample, true)
 
     def _rows_at(self, sample: EventSample, true: Mapping[str, float]) -> np.ndarray:
         if not sample.theta_names:

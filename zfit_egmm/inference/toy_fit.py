@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from zfit_egmm.inference.minimum import Minimum, as_likelihood, check_values, fit
-from zfit_egmm.inference.sources import FromModel, Source
+from zfit_egmm.inference.sources import FromEvents, FromModel, Source
 
 Row = dict[str, float | int | bool | str]
 
@@ -21,7 +21,8 @@ Starts = Sequence[Mapping[str, float]] | Callable[[Mapping[str, float]], Sequenc
 class ToyFit:
     """One toy after the other: drawn, fitted, and its likelihood ratio between truth and best fit.
 
-    The same loss, data set and graphs serve all toys. A row of results has, for every free parameter ``p``, the best
+    The same loss and graphs serve all toys; a likelihood is left with the data and auxiliary measurements of the last
+    one. A row of results has, for every free parameter ``p``, the best
     fit ``p`` and its Hesse error ``p_error``; for every parameter of interest ``q_p``, that is
     ``2 (ln L(best) - ln L(truth))`` with ``p`` at its true value and the others profiled; ``q`` with all parameters of
     interest at their true values; ``n_events``, ``valid``, ``n_tries`` (fits until one was valid) and ``at_limit``.
@@ -34,6 +35,9 @@ class ToyFit:
             from the true values.
         randomise: Whether auxiliary measurements of constraints fluctuate in every toy, as they should.
         intervals: Whether to compute ``q_p`` of each parameter of interest, one more fit for each.
+
+    Raises:
+        ValueError: If a parameter of interest is not free, or a name would stand for two columns of results.
     """
 
     def __init__(
@@ -60,18 +64,24 @@ class ToyFit:
         self._randomise = randomise
         self._profiled = self.interest if intervals and len(self.interest) > 1 else ()
         self._nominal = self.likelihood.values
+        _check_columns(names, self._profiled)
 
     def describe(self) -> dict[str, Any]:
         """What decides the results, for the head of their file."""
-        models = [repr(model.name) + ":" + ",".join(model.obs) for model in self.likelihood.models]
+        likelihood, source = self.likelihood, self._source
+        models = [repr(model.name) + ":" + ",".join(model.obs) for model in likelihood.models]
         return {
             "kind": "fit",
-            "parameters": list(self.likelihood.names),
+            "parameters": list(likelihood.names),
+            "limits": list(likelihood.limits.values()),
+            "fixed": likelihood.fixed_values,
             "interest": list(self.interest),
+            "profiled": list(self._profiled),
             "nominal": self._nominal,
             "models": models,
-            "densities": _hash(_density_files(self.likelihood)),
-            "source": getattr(self._source, "__qualname__", type(self._source).__name__),
+            "densities": _hash(_density_files(likelihood)),
+            "auxiliary": [one.tolist() for one in likelihood.auxiliary.original] if self._randomise else "fixed",
+            "source": source.describe() if isinstance(source, FromModel | FromEvents) else _name_of(source),
             "starts": self._starts.__qualname__ if callable(self._starts) else [dict(start) for start in self._starts],
         }
 
@@ -79,9 +89,11 @@ class ToyFit:
         """Check a point of true values before any toy is made.
 
         Raises:
-            ValueError: If a name is unknown or a value lies outside the limits.
+            ValueError: If a name is unknown, a value lies outside the limits, or the source has no events there.
         """
         check_values(self.likelihood, point)
+        if isinstance(self._source, FromEvents):
+            self._source.check({**self._nominal, **point})
 
     def run(self, point: Mapping[str, float], seed: np.random.SeedSequence) -> Row:
         """Draw and fit one toy.
@@ -90,9 +102,11 @@ class ToyFit:
             point: True values of the free parameters; the others have the values of the loss.
             seed: Of everything random in this toy.
         """
+        with self.likelihood.restored():
+            return self._run({**self._nominal, **point}, np.random.default_rng(seed))
+
+    def _run(self, true: Mapping[str, float], rng: np.random.Generator) -> Row:
         likelihood = self.likelihood
-        true = {**self._nominal, **point}
-        rng = np.random.default_rng(seed)
         likelihood.set_values(true)
         likelihood.set_data(self._source(true, rng))
         if self._randomise:
@@ -122,6 +136,18 @@ class ToyFit:
             if again.is_valid and again.nll < best.nll:
                 best = again
         return found, best
+
+
+def _check_columns(names: Sequence[str], profiled: Sequence[str]) -> None:
+    columns = ["point", "toy", "n_events", "valid", "n_tries", "at_limit", "nll", "q"]
+    columns += [*names, *(f"{name}_error" for name in names), *(f"q_{name}" for name in profiled)]
+    twice = sorted({name for name in columns if columns.count(name) > 1})
+    if twice:
+        raise ValueError(f"{', '.join(twice)} would be two columns of the results: give the parameters other names")
+
+
+def _name_of(source: Any) -> str:
+    return getattr(source, "__qualname__", type(source).__name__)
 
 
 def _density_files(likelihood: Any) -> list[str]:

@@ -54,7 +54,7 @@ class ToySettings:
         check_unweighted(likelihood)
         make: Callable[[], Experiment] = partial(build, likelihood)
         if not (isinstance(self.workers, int) and self.workers == 1):
-            make = self._elsewhere(build)
+            make = self.elsewhere(build)
         return run_toys(
             make,
             self.n_toys,
@@ -65,7 +65,12 @@ class ToySettings:
             progress=self.progress,
         )
 
-    def _elsewhere(self, build: Callable[[Any], Experiment]) -> Callable[[], Experiment]:
+    def elsewhere(self, build: Callable[[Any], Experiment]) -> Callable[[], Experiment]:
+        """What other processes make the experiment with.
+
+        Raises:
+            ValueError: If they have no loss.
+        """
         if self.make is None:
             raise ValueError(
                 "other processes have to build the loss themselves: give make=, a function of a module or script that "

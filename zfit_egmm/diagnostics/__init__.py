@@ -1,0 +1,1 @@
+"""Where a learned density is wrong: compared with held-out simulated events."""

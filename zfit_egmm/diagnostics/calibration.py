@@ -1,0 +1,253 @@
+"""Probability integral transforms of the conditional factors: uniform and independent if the density is right.
+
+The transform of an event in one observable, given those before it and theta, says which fraction of the model lies
+below the event. The tests are smooth: they ask whether means of Legendre polynomials of the transforms vanish, which
+finds small shifts, wrong widths and missing correlations with few events, and finds no features finer than the
+polynomials; a binned test stands beside them.
+"""
+
+from __future__ import annotations
+
+import itertools
+from dataclasses import dataclass
+
+import numpy as np
+from scipy.special import ndtri
+
+from zfit_egmm.density.pit import conditional_cdf
+from zfit_egmm.diagnostics.chi_square import ChiSquare, smallest_of, weighted_mean
+from zfit_egmm.diagnostics.comparison import PIECE, LearnedDensity, Progress, check_match, part, report
+from zfit_egmm.diagnostics.slices import ThetaSlice, theta_slices
+from zfit_egmm.diagnostics.smooth import TAIL, polynomials, product_test, uniformity_test
+from zfit_egmm.events.sample import EventSample
+from zfit_egmm.observables import Observable
+
+N_BINS = 20
+SMALLEST = 1e-9
+
+
+@dataclass(frozen=True)
+class FactorCalibration:
+    """One conditional factor, all events.
+
+    Args:
+        observable: The observable of the factor.
+        smooth: Test of uniformity by polynomials and both tails.
+        binned: Test of uniformity in bins of equal expectation.
+        histogram: Fraction of the weight per bin of the transform, shape ``(20,)``; 1/20 each if right.
+        histogram_error: Standard error if right, same shape.
+        tails: Fraction of the weight in the lowest and in the highest 1 % of the model.
+        tail_errors: Their standard errors.
+        shift: By how much the simulation lies above the model, in widths of the model.
+        shift_error: Standard error of the shift.
+        width: Width of the simulation over that of the model.
+        width_error: Standard error of the width.
+    """
+
+    observable: Observable
+    smooth: ChiSquare
+    binned: ChiSquare
+    histogram: np.ndarray
+    histogram_error: np.ndarray
+    tails: tuple[float, float]
+    tail_errors: tuple[float, float]
+    shift: float
+    shift_error: float
+    width: float
+    width_error: float
+
+
+@dataclass(frozen=True)
+class PairCalibration:
+    """Dependence between two factors that the model lacks, or has too much of.
+
+    Args:
+        observables: Those of the two factors.
+        correlation: Correlation of the transforms, zero if right.
+        error: Its standard error.
+        test: Test that the means of products of polynomials vanish.
+    """
+
+    observables: tuple[Observable, Observable]
+    correlation: float
+    error: float
+    test: ChiSquare
+
+
+@dataclass(frozen=True)
+class ThetaCalibration:
+    """Dependence of one factor on theta that the model lacks: shift and width against polynomials of theta.
+
+    Args:
+        observable: The observable of the factor.
+        theta_name: The parameter.
+        test: Test that the means of products of polynomials vanish.
+    """
+
+    observable: Observable
+    theta_name: str
+    test: ChiSquare
+
+
+@dataclass(frozen=True)
+class SliceCalibration:
+    """Uniformity of one factor in a slice of theta.
+
+    Args:
+        observable: The observable of the factor.
+        slice: Which part of theta.
+        test: Test of uniformity by polynomials.
+        shift: By how much the simulation lies above the model in the slice, in widths of the model.
+        shift_error: Standard error of the shift.
+    """
+
+    observable: Observable
+    slice: ThetaSlice
+    test: ChiSquare
+    shift: float
+    shift_error: float
+
+
+@dataclass(frozen=True)
+class Calibration:
+    """All tests of the probability integral transforms.
+
+    Args:
+        factors: Uniformity of each factor.
+        pairs: Independence of each pair of factors.
+        thetas: Independence of each factor of each parameter.
+        slices: Uniformity in slices of theta.
+        p_value: Of the smallest p-value of the smooth tests of ``factors``, ``pairs`` and ``thetas``. These are
+            independent of each other for a right model if weights depend on theta alone, and the p-value is then
+            uniform; it is close to that otherwise.
+        n_events: Number of events.
+    """
+
+    factors: tuple[FactorCalibration, ...]
+    pairs: tuple[PairCalibration, ...]
+    thetas: tuple[ThetaCalibration, ...]
+    slices: tuple[SliceCalibration, ...]
+    p_value: float
+    n_events: int
+
+
+def calibration(
+    density: LearnedDensity, sample: EventSample, *, seed: int = 0, progress: Progress = None
+) -> Calibration:
+    """Test whether simulated events follow the conditional factors of a density.
+
+    Weights are honoured, negative ones too: with weights the covariance of all means is estimated from the events.
+    There are no slices of weights, since the events of one weight alone do not follow the density if weights depend
+    on the observables.
+
+    Args:
+        density: The density; see :func:`zfit_egmm.density.pit.conditional_cdf` for what it must have.
+        sample: Simulated events that it was not trained with.
+        seed: Seed of the random places of discrete values.
+        progress: Called with the part that is done.
+
+    Returns:
+        Tests of every factor, pair of factors, parameter and slice, and a p-value of all together.
+
+    Raises:
+        ValueError: If the density and the sample do not match.
+        TypeError: If the density has no conditional factors.
+    """
+    transforms = _transforms(density, sample, seed, part(progress, 0.0, 0.6))
+    observables = density.observables
+    factors = tuple(_factor(o, u, sample) for o, u in zip(observables, transforms.T, strict=True))
+    report(progress, 0.7)
+    values = [polynomials(u) for u in transforms.T]
+    pairs = tuple(
+        _pair((observables[i], observables[j]), values[i], values[j], sample)
+        for i, j in itertools.combinations(range(len(values)), 2)
+    )
+    report(progress, 0.85)
+    thetas = tuple(
+        ThetaCalibration(observable, name, product_test(own, _theta_polynomials(column), sample))
+        for name, column in zip(sample.theta_names, sample.theta.T, strict=True)
+        if np.ptp(column) > 0
+        for observable, own in zip(observables, values, strict=True)
+    )
+    slices = tuple(
+        _slice(observable, which, u, sample)
+        for which in theta_slices(sample)
+        for observable, u in zip(observables, transforms.T, strict=True)
+    )
+    report(progress, 1.0)
+    tests = [*(f.smooth for f in factors), *(pair.test for pair in pairs), *(theta.test for theta in thetas)]
+    p_value = smallest_of([test.p_value for test in tests])
+    return Calibration(factors, pairs, thetas, slices, p_value, len(sample))
+
+
+def _transforms(density: LearnedDensity, sample: EventSample, seed: int, progress: Progress) -> np.ndarray:
+    """Transforms of all factors, shape ``(n_events, n_observables)``, piece by piece."""
+    check_match(density, sample)
+    result = np.empty_like(sample.x)
+    for number, start in enumerate(range(0, len(sample), PIECE)):
+        rows = slice(start, start + PIECE)
+        theta = sample.theta[rows] if sample.theta_names else None
+        result[rows] = conditional_cdf(density, sample.x[rows], theta, seed=seed + number)
+        report(progress, min(1.0, (start + PIECE) / len(sample)))
+    return result
+
+
+def _theta_polynomials(column: np.ndarray) -> np.ndarray:
+    """Polynomials of a parameter scaled to its range, with mean zero, so that the products say nothing of factors."""
+    values = polynomials((column - column.min()) / np.ptp(column))
+    return values - values.mean(axis=0)
+
+
+def _factor(observable: Observable, u: np.ndarray, sample: EventSample) -> FactorCalibration:
+    histogram, histogram_error, binned = _histogram(u, sample)
+    low, high = (weighted_mean(side, sample.weights) for side in (u < TAIL, u > 1 - TAIL))
+    score = _normal_score(u)
+    shift, shift_error = weighted_mean(score, sample.weights)
+    variance, variance_error = weighted_mean(np.square(score - shift), sample.weights)
+    # Negative weights may make the estimate negative, if events are few.
+    width = float(np.sqrt(max(variance, 0.0)))
+    return FactorCalibration(
+        observable,
+        uniformity_test(u, sample.weights, is_weighted=sample.is_weighted),
+        binned,
+        histogram,
+        histogram_error,
+        (low[0], high[0]),
+        (low[1], high[1]),
+        shift,
+        shift_error,
+        width,
+        variance_error / (2 * width) if width else np.inf,
+    )
+
+
+def _histogram(u: np.ndarray, sample: EventSample) -> tuple[np.ndarray, np.ndarray, ChiSquare]:
+    """Fraction per bin, its error if right, and the test that all fractions are equal."""
+    share = sample.weights / sample.weights.sum()
+    number = np.minimum((u * N_BINS).astype(int), N_BINS - 1)
+    fraction = np.bincount(number, share, N_BINS)
+    squares = np.bincount(number, np.square(share), N_BINS)
+    if not sample.is_weighted:
+        squares = np.full(N_BINS, squares.sum() / N_BINS)
+    # Covariance of the excesses: each event adds its share times (1 or 0, minus 1/n).
+    covariance = np.diag(squares) - (squares[:, np.newaxis] + squares) / N_BINS + squares.sum() / N_BINS**2
+    return fraction, np.sqrt(np.diag(covariance)), ChiSquare.of_means(fraction - 1 / N_BINS, covariance)
+
+
+def _pair(
+    observables: tuple[Observable, Observable], first: np.ndarray, second: np.ndarray, sample: EventSample
+) -> PairCalibration:
+    """Independence of two factors, from their polynomials; products of the first ones make the correlation."""
+    correlation, error = weighted_mean(first[:, 0] * second[:, 0], sample.weights)
+    return PairCalibration(observables, correlation, error, product_test(first, second, sample))
+
+
+def _slice(observable: Observable, which: ThetaSlice, u: np.ndarray, sample: EventSample) -> SliceCalibration:
+    inside, weights = u[which.mask], sample.weights[which.mask]
+    test = uniformity_test(inside, weights, is_weighted=sample.is_weighted)
+    return SliceCalibration(observable, which, test, *weighted_mean(_normal_score(inside), weights))
+
+
+def _normal_score(u: np.ndarray) -> np.ndarray:
+    """Standard normal values of the same probability."""
+    return ndtri(np.clip(u, SMALLEST, 1 - SMALLEST))

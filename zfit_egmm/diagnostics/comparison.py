@@ -1,0 +1,145 @@
+"""Held-out simulated events next to events drawn from a density at the same thetas.
+
+Every simulated event gets partners: events drawn at its own theta, which carry its weight. Simulation and model then
+have the same distribution of theta and the same total weight, whatever the grid or the weights. If the density is
+right and weights depend on theta alone, an event and its partner may be swapped without any change of their
+distribution, on which the permutation tests of this package rest. If weights also depend on the observables, swapping
+still gives the right variance, so these tests hold for large samples.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, Protocol
+
+import numpy as np
+
+from zfit_egmm.events.sample import EventSample
+from zfit_egmm.observables import Observable
+
+Progress = Callable[[float], None] | None
+"""Called now and then with the part of the work that is done, 0 to 1."""
+
+PIECE = 100_000
+
+
+class LearnedDensity(Protocol):
+    """What diagnostics ask of a density; :class:`zfit_egmm.Density` has it."""
+
+    @property
+    def observables(self) -> tuple[Observable, ...]:
+        """The axes, in the order of the columns of ``x``."""
+
+    @property
+    def theta_names(self) -> tuple[str, ...]:
+        """Names of the parameters, possibly none."""
+
+    @property
+    def theta_range(self) -> tuple[tuple[float, float], ...]:
+        """Lowest and highest trained value of each parameter."""
+
+    def log_prob(self, x: Any, theta: Any = None) -> Any:
+        """Log density of events, shape ``(n_events,)``, nats; theta has shape ``(p,)`` or ``(n_events, p)``."""
+
+    def sample(self, n: int, theta: Any = None, *, seed: int | None = None) -> np.ndarray:
+        """Events, shape ``(n, n_observables)``; theta has shape ``(p,)`` or ``(n, p)``."""
+
+
+def check_match(density: LearnedDensity, sample: EventSample) -> None:
+    """Check that a sample has the observables and parameters of a density, in the same order.
+
+    Raises:
+        ValueError: If it does not.
+    """
+    for what, own, other in (
+        ("observables", [o.name for o in density.observables], [o.name for o in sample.observables]),
+        ("parameters", list(density.theta_names), list(sample.theta_names)),
+        ("limits", [o.limits for o in density.observables], [o.limits for o in sample.observables]),
+    ):
+        if own != other:
+            raise ValueError(
+                f"the density has the {what} {own}, but the sample has {other}; "
+                "read the held-out events with the observables and parameters of the density"
+            )
+
+
+def model_events(
+    density: LearnedDensity, sample: EventSample, *, copies: int = 1, seed: int = 0, progress: Progress = None
+) -> EventSample:
+    """Draw partners of simulated events from a density.
+
+    Args:
+        density: The density.
+        sample: Simulated events.
+        copies: Partners per event.
+        seed: Seed of the draw.
+        progress: Called with the part that is done.
+
+    Returns:
+        ``copies * n_events`` events. Row ``c * n_events + i`` is partner ``c`` of event ``i``: it was drawn at the
+        theta of event ``i`` and has its weight divided by ``copies``.
+
+    Raises:
+        ValueError: If the density and the sample do not match, or ``copies`` is not positive.
+    """
+    check_match(density, sample)
+    if copies < 1:
+        raise ValueError(f"copies must be at least one, got {copies}")
+    theta = np.tile(sample.theta, (copies, 1))
+    n_pieces = -(-len(theta) // PIECE)
+    drawn = []
+    for number, (piece, piece_seed) in enumerate(
+        zip(np.array_split(theta, n_pieces), np.random.SeedSequence(seed).generate_state(n_pieces), strict=True)
+    ):
+        drawn.append(density.sample(len(piece), piece if sample.theta_names else None, seed=int(piece_seed)))
+        report(progress, (number + 1) / n_pieces)
+    return EventSample(
+        sample.observables,
+        np.concatenate(drawn),
+        theta=theta if sample.theta_names else None,
+        theta_names=sample.theta_names,
+        weights=np.tile(sample.weights / copies, copies) if sample.is_weighted or copies > 1 else None,
+    )
+
+
+def log_densities(
+    density: LearnedDensity, x: np.ndarray, theta: np.ndarray, *, progress: Progress = None
+) -> np.ndarray:
+    """Log density of events, piece by piece.
+
+    Args:
+        density: The density.
+        x: Shape ``(n_events, n_observables)``, physical units.
+        theta: Shape ``(n_events, n_theta)``, or ``(n_theta,)`` for all events.
+        progress: Called with the part that is done.
+
+    Returns:
+        Shape ``(n_events,)``, nats.
+    """
+    values = np.empty(len(x))
+    for start in range(0, len(x), PIECE):
+        rows = slice(start, start + PIECE)
+        point = theta if theta.ndim == 1 else theta[rows]
+        values[rows] = density.log_prob(x[rows], point if density.theta_names else None)
+        report(progress, min(1.0, (start + PIECE) / len(x)))
+    return values
+
+
+def subsample(sample: EventSample, n_events: int, *, seed: int = 0) -> EventSample:
+    """At most so many events, chosen at random without replacement."""
+    if sample.n_events <= n_events:
+        return sample
+    return sample.select(np.random.default_rng(seed).choice(sample.n_events, n_events, replace=False))
+
+
+def report(progress: Progress, fraction: float) -> None:
+    """Tell how much is done, if anyone wants to know."""
+    if progress is not None:
+        progress(float(fraction))
+
+
+def part(progress: Progress, start: float, stop: float) -> Progress:
+    """Progress of a piece of work that takes the whole from ``start`` to ``stop``."""
+    if progress is None:
+        return None
+    return lambda fraction: progress(start + (stop - start) * fraction)
