@@ -61,6 +61,11 @@ def test_figures_of_pulls(name, sample):
     _check(draw_pull_frequencies(pull_frequencies(pairs)), 1)
 
 
+def test_a_single_observable_has_no_pulls_to_draw():
+    with pytest.raises(ValueError, match="no pairs"):
+        draw_pair_pulls(())
+
+
 def test_pulls_are_drawn_along_the_right_axes(sample):
     pairs = pair_pulls(DENSITIES["three"], sample["three"], n_bins=6)
     panel = next(axes for axes in draw_pair_pulls(pairs).axes if axes.get_ylabel() == "x1 [GeV]")

@@ -77,20 +77,24 @@ def _share_in_tails(p_values):
     return np.mean((p_values <= 0.05) | (p_values > 0.95))
 
 
+NARROW, SHIFTED = GaussianDensity(correlation=0.3, width=0.7), GaussianDensity(correlation=0.3, shift=0.4)
+
+
 @pytest.mark.statistical
-@pytest.mark.parametrize("kind", ["plain", "negative"])
 @pytest.mark.parametrize(
-    ("function", "n_events", "wrong"),
+    ("function", "kind", "n_events", "wrong"),
     [
-        (_calibration, 3000, GaussianDensity(correlation=0.3, width=1.05)),
-        (_coverage, 1000, GaussianDensity(correlation=0.3, width=0.7)),
-        (_energy, 300, GaussianDensity(correlation=0.3, shift=0.4)),
-        (_chi_square, 1000, GaussianDensity(correlation=0.3, shift=0.2)),
-        (_classifier, 300, GaussianDensity(correlation=0.3, shift=0.4)),
+        (_calibration, "plain", 3000, GaussianDensity(correlation=0.3, width=1.05)),
+        (_calibration, "negative", 3000, GaussianDensity(correlation=0.3, width=1.05)),
+        (_coverage, "plain", 1000, NARROW),
+        (_energy, "plain", 300, SHIFTED),
+        (_energy, "negative", 300, SHIFTED),
+        (_chi_square, "weighted", 1000, SHIFTED),
+        (_classifier, "plain", 300, SHIFTED),
+        (_classifier, "negative", 300, SHIFTED),
     ],
-    ids=["calibration", "coverage", "energy", "chi square", "classifier"],
 )
-def test_p_values_are_uniform_for_a_right_model_only(function, n_events, wrong, kind):
+def test_p_values_are_uniform_for_a_right_model_only(function, kind, n_events, wrong):
     p_values = _p_values(function, RIGHT, kind, n_events, REPETITIONS)
     assert stats.kstest(p_values, "uniform").pvalue > 1e-3
     assert _share_in_tails(p_values) < 0.17

@@ -108,20 +108,20 @@ def read_events(
     try:
         columns = {name: np.asarray(c, dtype=float) for name, c in read_columns(path, tree, wanted, cut=cut).items()}
     except KeyError as error:
-        if not any(f"'{branch}'" in str(error) for branch in branches.values()):
+        if not any(f"no branch {branch!r}" in str(error) for branch in branches.values()):
             raise
         hint = " ".join(f"--theta {name}=BRANCH" for name in density.theta_names)
         raise ValueError(f"{error}; say where the parameters are: {hint}") from error
     is_kept = np.ones(len(columns[names[0]]), dtype=bool)
     notes = []
-    ranges = [(o.name, o.name, o.outside(columns[o.name]), o.limits) for o in density.observables]
+    ranges = [(o.name, o.outside(columns[o.name]), o.limits) for o in density.observables]
     for name, (low, high) in zip(density.theta_names, density.theta_range, strict=True):
         column = columns[branches[name]]
-        ranges.append((name, branches[name], ~((column >= low) & (column <= high)), (low, high)))
-    for name, _, outside, (low, high) in ranges:
+        ranges.append((name, ~((column >= low) & (column <= high)), (low, high)))
+    for name, outside, (low, high) in ranges:
         if outside.any():
             share = 100 * outside.mean()
-            notes.append(f"{outside.sum()} events ({share:.2g} %) with {name} outside {low:g} to {high:g} are left out")
+            notes.append(f"{outside.sum()} events ({share:.3g} %) with {name} outside {low:g} to {high:g} are left out")
             is_kept &= ~outside
     if not is_kept.any():
         raise ValueError(f"no event of {path} lies in the ranges of the model: " + "; ".join(notes))

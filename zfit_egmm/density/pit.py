@@ -12,6 +12,9 @@ from zfit_egmm.density.autoregressive import MixtureFactor, joined
 from zfit_egmm.density.chunks import map_in_chunks
 from zfit_egmm.density.density import CHUNK_SIZE, Density
 
+PLACE_STREAM = 40_127
+"""Keeps places in jumps apart from events that were drawn with the same small seed."""
+
 
 def conditional_cdf(density: Any, x: np.ndarray, theta: np.ndarray | None = None, *, seed: int = 0) -> np.ndarray:
     """Probability integral transform of every conditional factor, ``P(X_i < x_i | x_<i, theta)``.
@@ -40,7 +43,7 @@ def conditional_cdf(density: Any, x: np.ndarray, theta: np.ndarray | None = None
         )
     events, point = _checked(density, x, theta)
     n_axes = events.shape[1]
-    uniform = np.random.default_rng(seed).random(events.shape)
+    uniform = np.random.default_rng([PLACE_STREAM, seed]).random(events.shape)
 
     def kernel(rows: tf.Tensor, theta: tf.Tensor) -> tf.Tensor:
         return _conditional_cdf(density, rows[:, :n_axes], rows[:, n_axes:], theta)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 import warnings
 from collections.abc import Iterator
@@ -92,7 +93,7 @@ def evaluate(
         ValueError: If the density and the sample do not match, or a number makes no sense.
     """
     check_match(density, sample)
-    if not n_expected > 0 or max_events < 1:
+    if not 0 < n_expected < math.inf or max_events < 1:
         raise ValueError(f"n_expected and max_events must be positive, got {n_expected!r} and {max_events!r}")
     limits = Thresholds() if thresholds is None else thresholds
     used = subsample(sample, max_events, seed=seed)

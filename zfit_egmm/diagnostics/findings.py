@@ -112,8 +112,8 @@ def typical_bias(bias: ThetaBias) -> tuple[np.ndarray, np.ndarray]:
     noise = np.square(bias.over_sigma_error)
     excess = np.square(bias.over_sigma) - noise
     # Variance of the square of a normal variable of mean m and standard deviation e: 2 e^4 + 4 m^2 e^2.
-    variance = 2 * np.square(noise) + 4 * noise * np.maximum(excess, 0.0)
-    return excess.mean(axis=0), np.sqrt(variance.sum(axis=0)) / len(excess)
+    variance = 2 * np.square(noise).sum(axis=0) + 4 * np.maximum((noise * excess).sum(axis=0), 0.0)
+    return excess.mean(axis=0), np.sqrt(variance) / len(excess)
 
 
 def _bias(results: Results, judge: _Judge) -> list[Finding]:

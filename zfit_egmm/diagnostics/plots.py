@@ -66,7 +66,12 @@ def draw_pair_pulls(pairs: Sequence[PairPulls]) -> Figure:
 
     Bins are drawn with equal sizes, with some of their edges as labels: bins of equal numbers of events would be
     invisible where the events are.
+
+    Raises:
+        ValueError: If there is no pair, as for a single observable.
     """
+    if not pairs:
+        raise ValueError("there are no pairs of observables to draw")
     from matplotlib.cm import ScalarMappable
     from matplotlib.colors import BoundaryNorm, ListedColormap
     from matplotlib.figure import Figure
@@ -168,7 +173,7 @@ def draw_classifier(test: ClassifierTest) -> Figure:
     figure = Figure(figsize=(12.0, 3.6), layout="constrained")
     left, middle, right = figure.subplots(1, 3)
     weights = test.simulation.weights
-    logs = [np.log(np.clip(ratio, 1e-12, 1e12)) for ratio in test.density_ratios]
+    logs = [np.log(ratio) for ratio in test.density_ratios]
     low, high = np.quantile(np.concatenate(logs), [0.0005, 0.9995])
     edges = np.linspace(low, max(high, low + 1e-3), 50)
     for values, name, colour in zip(logs, ("simulation", "model"), (SIMULATION, MODEL), strict=True):

@@ -57,7 +57,7 @@ def worst_regions(
     columns = [np.concatenate([side.x, side.theta], axis=1) for side in (result.simulation, result.model)]
     weights, n = result.simulation.weights, len(result.simulation)
     is_found = np.random.default_rng([seed, 5]).permutation(n) < n // 2
-    log_ratios = [np.log(np.maximum(ratio, 1e-300)) for ratio in result.density_ratios]
+    log_ratios = [np.log(ratio) for ratio in result.density_ratios]
     tree = DecisionTreeRegressor(
         max_depth=max_depth,
         min_samples_leaf=max(FEWEST_EVENTS, int(SMALLEST_SHARE * n)),

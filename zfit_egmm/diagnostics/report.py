@@ -101,6 +101,8 @@ def _section(section: Section, evaluation: Evaluation) -> dict[str, Any]:
         note = f"This diagnostic ended with an error: {evaluation.failed[section.name]}"
     elif section.name in evaluation.skipped:
         note = f"Skipped: {evaluation.skipped[section.name]}."
+    elif getattr(evaluation.results, section.name) is None:
+        note = "Not run."
     panels: list[str] = []
     figures: list[tuple[str, float]] = []
     if not note:

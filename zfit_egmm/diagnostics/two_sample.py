@@ -32,6 +32,9 @@ Classifier = Literal["trees", "network"]
 
 N_PERMUTATIONS = 400
 
+CERTAIN = 1e-9
+"""Scores stay so far from zero and one, so that density ratios are finite."""
+
 
 @dataclass(frozen=True)
 class ClassifierTest:
@@ -150,7 +153,7 @@ def _trained(classifier: Classifier, inputs: list[np.ndarray], weights: np.ndarr
         warnings.filterwarnings("ignore", message=".*optimization hasn't converged.*")
         name = "mlpclassifier__" if classifier == "network" else ""
         machine.fit(rows, label, **{f"{name}sample_weight": size / size.mean()})
-    return lambda x: machine.predict_proba(x)[:, 1]
+    return lambda x: np.clip(machine.predict_proba(x)[:, 1], CERTAIN, 1 - CERTAIN)
 
 
 def _machine(classifier: Classifier, n_rows: int, seed: int) -> Any:

@@ -153,8 +153,9 @@ class FromEvents:
         """Check that there are events to draw from.
 
         Raises:
-            ValueError: If there are none at the true values of the parameters.
+            ValueError: If a parameter has no true value, or there are no events at it.
         """
+        self._check_names(true)
         for sample in self._samples:
             self._rows_at(sample, true)
 
