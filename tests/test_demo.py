@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import json
 
+import iminuit
 import numpy as np
 import pytest
 
 from zfit_egmm import Density
 from zfit_egmm.demo.events import load_events, observables
-from zfit_egmm.demo.fit import FittedValue, _crossings, _second_minimum
+from zfit_egmm.demo.fit import fit
 from zfit_egmm.demo.run import run
 
 
@@ -44,18 +45,27 @@ def test_demo_writes_models_figures_and_numbers(tmp_path):
         run(out, quiet=True)
 
 
-def test_interval_is_read_off_the_profile_where_minos_fails():
-    points = np.linspace(-8, 8, 161)
-    profile = np.minimum((points - 7) ** 2, 30)
-    lower, upper = _crossings(points, profile, 7.0)
-    assert lower == pytest.approx(6, abs=0.05)
-    assert upper == pytest.approx(8, abs=0.05)
-    assert _crossings(points, np.minimum((points - 7.5) ** 2, 30), 7.5)[1] == 8
+def test_the_fit_is_that_of_minuit_and_minos(h4l_events, h4l_density, h4l_background):
+    result = fit(h4l_events.data, h4l_density, h4l_background, progress=False)
+    background = np.exp(h4l_background.log_prob(h4l_events.data))
 
+    def nll(theta, n_signal, n_background):
+        intensity = n_signal * np.exp(h4l_density.log_prob(h4l_events.data, [theta])) + n_background * background
+        return 2 * (n_signal + n_background - np.log(intensity).sum())
 
-def test_a_second_minimum_is_reported():
-    points = np.linspace(-8, 8, 161)
-    profile = np.minimum((points - 3) ** 2, (points + 3) ** 2 + 1.5)
-    notes = _second_minimum(points, profile, FittedValue(3.0, 2.0, 4.0))
-    assert len(notes) == 1
-    assert "theta = -3.0" in notes[0]
+    minuit = iminuit.Minuit(nll, **{name: entry.value for name, entry in result.values.items()})
+    minuit.limits["theta"] = h4l_density.theta_range[0]
+    minuit.migrad()
+    minuit.minos()
+    for name, entry in result.values.items():
+        error = minuit.errors[name]
+        assert entry.value == pytest.approx(minuit.values[name], abs=0.02 * error)
+        if minuit.merrors[name].is_valid:
+            assert entry.lower - entry.value == pytest.approx(minuit.merrors[name].lower, abs=0.02 * error)
+            assert entry.upper - entry.value == pytest.approx(minuit.merrors[name].upper, abs=0.02 * error)
+        assert result.hesse[name] == pytest.approx(error, rel=0.1)
+    at = result.profile_theta[12]
+    minuit.values["theta"], minuit.fixed["theta"] = at, True
+    lowest = minuit.fval
+    minuit.migrad()
+    assert result.profile[12] == pytest.approx(minuit.fval - lowest, abs=0.01)

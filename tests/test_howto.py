@@ -20,7 +20,9 @@ def models(tmp_path, monkeypatch, h4l_density, h4l_background):
 
 
 @pytest.mark.filterwarnings("ignore::UserWarning")
-@pytest.mark.parametrize("page", ["mixtures", "ranges", "projections", "serialisation", "limits", "scans", "toys"])
+@pytest.mark.parametrize(
+    "page", ["mixtures", "ranges", "projections", "serialisation", "limits", "scans", "toys", "evaluate"]
+)
 def test_the_code_of_a_page_runs(page, models):
     blocks = BLOCK.findall((PAGES / f"{page}.md").read_text())
     assert len(blocks) > 2

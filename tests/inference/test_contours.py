@@ -103,15 +103,15 @@ def test_both_pieces_of_a_region_are_found_and_missed_by_rays():
 
 def test_the_lower_of_two_branches_of_a_nuisance_parameter_is_kept():
     loss = models.switching_nuisance(free_width=True)
-    found = grid(loss, ("mu", "sigma"), ranges=((-2.0, 1.6), (1.4, 3.0)), n_points=21)
+    found = grid(loss, ("mu", "sigma"), ranges=((-2.0, 1.6), (1.5, 2.8)), n_points=17)
     nu = np.linspace(-2, 2, 4001)
     exact = np.array(
         [[models.switching_ratio(mu, nu, sigma=sigma).min() for sigma in found.grid.y] for mu in found.grid.x]
     )
     is_near = (exact < 6.2) & found.grid.is_fitted
     np.testing.assert_allclose(found.grid.minus2_log_ratio[is_near], exact[is_near], atol=5e-3)
-    assert is_near[found.grid.x < -0.2].sum() > 20
-    assert is_near[found.grid.x > 0.2].sum() > 20
+    assert is_near[found.grid.x < -0.2].sum() > 10
+    assert is_near[found.grid.x > 0.2].sum() > 10
     assert len(found.regions[0].rings) == 2
 
 

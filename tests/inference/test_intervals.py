@@ -13,7 +13,6 @@ from zfit_egmm.inference.intervals import interval
 from zfit_egmm.inference.likelihood import Likelihood
 from zfit_egmm.inference.minimum import fit
 from zfit_egmm.inference.profile import profile
-from zfit_egmm.pdf import EGMM
 
 PRECISION = 1e-3
 """Of the ends, in units of the error: far below what anyone quotes, above Minuit's tolerance."""
@@ -161,24 +160,14 @@ def test_what_makes_no_sense_is_refused():
         interval(loss, "mu", profile=wrong)
 
 
-def test_the_interval_of_a_learned_mixture_ends_where_separate_fits_say(h4l_density, h4l_background):
-    theta = models.parameter("theta", 1.0, *h4l_density.theta_range[0])
-    n_s, n_b = models.parameter("n_s", 60, 0, 600), models.parameter("n_b", 40, 0, 600)
-    model = zfit.pdf.SumPDF(
-        [
-            EGMM(h4l_density, params={"theta": theta}, extended=n_s),
-            EGMM(h4l_background, extended=n_b, name="background"),
-        ]
-    )
-    x = np.concatenate([h4l_density.sample(60, [1.0], seed=2), h4l_background.sample(40, seed=3)])
-    likelihood = Likelihood(zfit.loss.ExtendedUnbinnedNLL(model, zfit.Data(x, obs=model.space)))
+def test_the_interval_of_a_learned_density_ends_where_separate_fits_say(toy_density):
+    likelihood, _ = models.learned_toy(toy_density)
     before = likelihood.values
-    found = interval(likelihood, "theta")
+    found = interval(likelihood, "cy")
     assert likelihood.values == before
     assert found.is_valid
-    for low, high in found.parts:
-        for end in {low, high} - set(likelihood.limits["theta"]):
-            there = fit(likelihood, fixed={"theta": end}, hesse=False)
-            assert 2 * (there.nll - found.best.nll) == pytest.approx(1, abs=0.01)
-    inside = fit(likelihood, fixed={"theta": 0.5 * (found.value + found.upper)}, hesse=False)
-    assert 2 * (inside.nll - found.best.nll) < 0.9
+    assert -1 < found.lower < found.value < found.upper < 1
+    inside = 0.5 * (found.value + found.upper)
+    for value, low, high in ((found.lower, 0.99, 1.01), (found.upper, 0.99, 1.01), (inside, 0.1, 0.6)):
+        there = fit(likelihood, start=found.best.values | {"cy": value}, fixed={"cy": value}, hesse=False)
+        assert low < 2 * (there.nll - found.best.nll) < high

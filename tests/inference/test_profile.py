@@ -165,8 +165,10 @@ def test_what_makes_no_sense_is_refused(options, message):
         scan(models.gaussian_mean(), "mu", **options)
 
 
-def test_a_minimum_of_other_data_is_refused():
+def test_a_minimum_of_other_data_or_parameters_is_refused():
     best = fit(models.gaussian_mean(mean=0.4))
+    with pytest.raises(ValueError, match="the minimum has the parameters mu, but the likelihood a, b; fit again"):
+        scan(models.gaussian_plane()[0], "a", minimum=best)
     with pytest.raises(ValueError, match="it belongs to other data or to another model; fit again"):
         scan(models.gaussian_mean(mean=0.5), "mu", minimum=best)
 

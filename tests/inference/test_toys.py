@@ -349,8 +349,9 @@ def test_an_error_in_a_worker_is_raised_after_what_is_done(monkeypatch):
     done = []
     with pytest.raises(ValueError, match="toy 6 is wrong"):
         done.extend(row["toy"] for rows in run_in_pool(partial(Numbers, wrong=6), tasks, 2) for row in rows)
-    assert set(done) >= set(range(5))
-    assert 6 not in done
+    # At most three others were under way with it, in no certain order: those are made again when it goes on.
+    assert set(done) <= set(range(8)) - {6}
+    assert len(set(done) & set(range(6))) >= 3
     assert started == [2]
     assert "TF_NUM_INTRAOP_THREADS" not in os.environ
 

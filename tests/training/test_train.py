@@ -35,12 +35,12 @@ from zfit_egmm import EventSample, Observable, TrainingConfig
 
 def case():
     rng = np.random.default_rng(0)
-    theta = rng.choice([-1.0, 0.0, 1.0], 20_000)
+    theta = rng.choice([-1.0, 0.0, 1.0], 8000)
     x = np.clip(rng.normal(0.3 * theta, 0.7), -3, 3)
     y = np.clip(rng.normal(0.5 * x, 0.5), -3, 3)
     sample = EventSample([Observable("x", -3, 3), Observable("y", -3, 3)], np.stack([x, y], 1),
                          theta=theta, theta_names=("t",))
-    return sample, TrainingConfig.preset("fast", epochs=10, batch_size=128, seed=4)
+    return sample, TrainingConfig.preset("fast", epochs=6, batch_size=64, seed=4)
 """
 
 

@@ -34,7 +34,7 @@ def test_projection_of_a_trained_density_is_its_marginal(trained, kept):
     assert relative(pdf.pdf(x), expected) < 3e-3
     low, high = edges(trained.pdf.space)[axis]
     narrow = (low + 0.3 * (high - low), low + 0.5 * (high - low))
-    mass = quadrature(trained.density, trained.point, {kept: narrow}, n_panels=20)
+    mass = quadrature(trained.density, trained.point, {kept: narrow})
     assert float(pdf.integrate(zfit.Space(kept, *narrow))[0]) == pytest.approx(mass, rel=1e-3)
 
 

@@ -11,7 +11,6 @@ from pathlib import Path
 
 import numpy as np
 from rich.console import Console
-from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
 from zfit_egmm.demo.events import DemoEvents, load_events
@@ -73,9 +72,9 @@ def run(
     )
     console.print("[bold]2. Training[/bold]: p(m4l, mz2, cos_theta1, cos_theta2, phi | theta) and the background")
     signal, background = _train(events, folder, seconds, seed=seed, epochs=epochs, quiet=quiet)
-    console.print("[bold]3. Fit[/bold]: extended unbinned likelihood, Minuit with Hesse and Minos")
-    with _stage(seconds, "fit"), _bar(console, "fitting theta and two yields") as progress:
-        result = fit(events.data, signal, background, progress=progress)
+    console.print("[bold]3. Fit[/bold]: extended unbinned likelihood, Minuit, profile likelihoods")
+    with _stage(seconds, "fit"):
+        result = fit(events.data, signal, background, progress=not quiet)
     columns = {entry.name: column for entry, column in zip(signal.observables, events.data.T, strict=True)}
     write_columns(folder / "data.root", "events", columns)
     with _stage(seconds, "figures"):
@@ -118,19 +117,6 @@ def _stage(seconds: dict[str, float], name: str) -> Iterator[None]:
     seconds[name] = time.monotonic() - start
 
 
-@contextmanager
-def _bar(console: Console, title: str) -> Iterator:
-    columns = (
-        TextColumn("   {task.description}"),
-        BarColumn(),
-        TextColumn("{task.percentage:3.0f} %"),
-        TimeElapsedColumn(),
-    )
-    with Progress(*columns, console=console, transient=True) as bar:
-        task = bar.add_task(title, total=1.0)
-        yield lambda fraction: bar.update(task, completed=fraction)
-
-
 def _train(
     events: DemoEvents, folder: Path, seconds: dict[str, float], *, seed: int, epochs: int | None, quiet: bool
 ) -> tuple[Density, Density]:
@@ -162,7 +148,7 @@ def _draw(folder: Path, events: DemoEvents, signal: Density, background: Density
 
 def _report(console: Console, folder: Path, result: DemoFit, seconds: dict[str, float]) -> None:
     table = Table(title="Injected and fitted values")
-    for header in ("parameter", "injected", "fitted", "68.3 % interval (Minos)", "Hesse error", "pull"):
+    for header in ("parameter", "injected", "fitted", "68.3 % interval", "Hesse error", "pull"):
         table.add_column(header, justify="left" if header == "parameter" else "right")
     for name, value in result.values.items():
         injected = INJECTED[name]

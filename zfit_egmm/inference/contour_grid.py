@@ -9,7 +9,8 @@ import numpy as np
 from scipy.interpolate import Akima1DInterpolator
 from scipy.ndimage import binary_dilation
 
-from zfit_egmm.inference.profiled import FAR, NOISE, Point, Profiled
+from zfit_egmm.inference.line_search import FAR
+from zfit_egmm.inference.profiled import NOISE, Point, Profiled
 from zfit_egmm.inference.scan_progress import ScanProgress
 
 STRIDE = 4

@@ -7,8 +7,9 @@ import math
 import numpy as np
 from scipy.interpolate import Akima1DInterpolator
 
+from zfit_egmm.inference.line_search import Place, bracket, crossing, line_from
 from zfit_egmm.inference.profile import scan_range
-from zfit_egmm.inference.profiled import Place, Profiled
+from zfit_egmm.inference.profiled import Profiled
 from zfit_egmm.inference.scan_progress import ScanProgress
 
 TOLERANCE = 3e-4
@@ -42,10 +43,10 @@ def trace_rays(profiled: Profiled, threshold: float, n_rays: int, bar: ScanProgr
     lengths = np.full(n_rays, np.nan)
     length = math.sqrt(threshold)
     for number, angle in enumerate(angles):
-        line = profiled.line(profiled.best, shape @ [np.cos(angle), np.sin(angle)])
-        end, outside = profiled.bracket(line, threshold, length)
+        line = line_from(profiled, profiled.best, shape @ [np.cos(angle), np.sin(angle)])
+        end, outside = bracket(profiled, line, threshold, length)
         if outside is not None:
-            end = profiled.crossing(line, end, outside, threshold, TOLERANCE)
+            end = crossing(profiled, line, end, outside, threshold, TOLERANCE)
             length = lengths[number] = end.distance
         elif end.distance < line.end:
             raise ValueError(
@@ -77,7 +78,7 @@ def _polygon(profiled: Profiled, shape: np.ndarray, angles: np.ndarray, lengths:
     """
     fine = np.linspace(0, 2 * np.pi, REFINEMENT * len(angles) + 1)
     directions = np.stack([np.cos(fine), np.sin(fine)]).T @ shape.T
-    radius = np.array([profiled.line(profiled.best, direction).end for direction in directions])
+    radius = np.array([line_from(profiled, profiled.best, direction).end for direction in directions])
     is_known = np.isfinite(lengths)
     if is_known.any():
         # Next to a limit the length has to go on smoothly beyond it.

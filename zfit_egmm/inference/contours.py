@@ -16,9 +16,10 @@ from scipy.stats import chi2
 from zfit_egmm.inference.contour_grid import STRIDE, Grid, interpolated, scan_grid
 from zfit_egmm.inference.contour_rays import trace_rays
 from zfit_egmm.inference.joint_region import Region
+from zfit_egmm.inference.line_search import Place
 from zfit_egmm.inference.minimum import Minimum
 from zfit_egmm.inference.profile import notes_on_fits, scan_range
-from zfit_egmm.inference.profiled import MOST_RESTARTS, Place, Profiled
+from zfit_egmm.inference.profiled import Profiled
 from zfit_egmm.inference.scan_progress import ScanProgress
 
 MARGIN = 2.0
@@ -89,7 +90,8 @@ def contour(
     best fit is met, it is fitted again and becomes the best fit. Parameters that are fixed in ``minimum`` stay so.
 
     Args:
-        loss: An unbinned zfit loss or a :class:`Likelihood`; its parameters keep their values.
+        loss: An unbinned zfit loss or a :class:`~zfit_egmm.inference.likelihood.Likelihood`; its parameters keep their
+            values.
         parameters: The two parameters or their names.
         levels: Confidence levels of both parameters jointly: 0.6827 and 0.9545 are at 2.30 and 6.18.
         n_points: Nodes per parameter, rounded up to one more than a multiple of four.
@@ -111,7 +113,7 @@ def contour(
         _check_ranges(profiled, ranges)
     title = f"contour of {' and '.join(names)}"
     with profiled.likelihood.restored(), ScanProgress(title, is_enabled=progress) as bar:
-        for _ in range(MOST_RESTARTS):
+        while True:
             ends = _default_ranges(profiled, max(thresholds)) if ranges is None else ranges
             grid = scan_grid(profiled, ends, n_nodes, max(thresholds) + MARGIN, bar)
             if not profiled.improve():
@@ -141,7 +143,8 @@ def trace_contour(
     but right only for a region in one piece that every ray leaves once. Use :func:`contour` for others.
 
     Args:
-        loss: An unbinned zfit loss or a :class:`Likelihood`; its parameters keep their values.
+        loss: An unbinned zfit loss or a :class:`~zfit_egmm.inference.likelihood.Likelihood`; its parameters keep their
+            values.
         parameters: The two parameters or their names.
         level: Confidence level of both parameters jointly.
         n_points: Number of rays.
@@ -159,7 +162,7 @@ def trace_contour(
     profiled = Profiled(loss, names, minimum=minimum, starts=starts)
     title = f"contour of {' and '.join(names)}"
     with profiled.likelihood.restored(), ScanProgress(title, is_enabled=progress) as bar:
-        for _ in range(MOST_RESTARTS):
+        while True:
             ends, polygon = trace_rays(profiled, threshold, n_points, bar)
             if not profiled.improve():
                 break

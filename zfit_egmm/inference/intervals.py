@@ -10,10 +10,11 @@ from typing import Any
 import numpy as np
 from scipy.stats import chi2
 
+from zfit_egmm.inference.line_search import Line, Place, bracket, crossing
 from zfit_egmm.inference.minimum import Minimum, as_likelihood
 from zfit_egmm.inference.profile import Profile, notes_on_fits, notes_on_others
 from zfit_egmm.inference.profile import profile as scan_of
-from zfit_egmm.inference.profiled import MOST_RESTARTS, Line, Place, Profiled
+from zfit_egmm.inference.profiled import Profiled
 
 SCAN_POINTS = 15
 TOLERANCE = 1e-4
@@ -87,7 +88,8 @@ def interval(
     for few events, or with weighted events.
 
     Args:
-        loss: An unbinned zfit loss or a :class:`Likelihood`; its parameters keep their values.
+        loss: An unbinned zfit loss or a :class:`~zfit_egmm.inference.likelihood.Likelihood`; its parameters keep their
+            values.
         parameter: The parameter or its name.
         level: Confidence level; ``-2 Delta ln L`` is compared with that quantile of one degree of freedom.
         minimum: The best fit. Default: it is searched for.
@@ -111,7 +113,7 @@ def interval(
         raise ValueError(f"the profile is one of {scan.parameter}, but the interval of {name} is wanted")
     profiled = Profiled(likelihood, [name], minimum=scan.best, starts=[other.values for other in scan.others])
     with likelihood.restored():
-        for _ in range(MOST_RESTARTS):
+        while True:
             nodes = _nodes(profiled, scan, threshold)
             ends = _ends(profiled, nodes, threshold)
             if not profiled.improve():
@@ -132,7 +134,7 @@ def _nodes(profiled: Profiled, scan: Profile, threshold: float) -> list[Place]:
         if places[number].ratio <= threshold:
             line = _line(profiled, places[number], sign)
             step = profiled.error(name) * float(np.sqrt(threshold))
-            inside, outside = profiled.bracket(line, threshold, step)
+            inside, outside = bracket(profiled, line, threshold, step)
             places += [place for place in (inside, outside) if place is not None and place.distance > 0]
             places.sort(key=lambda place: place.values[name])
     return places
@@ -148,7 +150,7 @@ def _ends(profiled: Profiled, nodes: Sequence[Place], threshold: float) -> list[
         inside, outside = (low, high) if low.ratio <= threshold else (high, low)
         gap = outside.values[name] - inside.values[name]
         line = _line(profiled, inside, 1 if gap > 0 else -1)
-        ends.append(profiled.crossing(line, line.origin, replace(outside, distance=abs(gap)), threshold, TOLERANCE))
+        ends.append(crossing(profiled, line, line.origin, replace(outside, distance=abs(gap)), threshold, TOLERANCE))
     return [*ends, nodes[-1]] if nodes[-1].ratio <= threshold else ends
 
 

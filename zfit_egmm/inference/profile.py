@@ -10,15 +10,16 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike
 
+from zfit_egmm.inference.line_search import bracket, crossing, line_from
 from zfit_egmm.inference.minimum import Minimum
-from zfit_egmm.inference.profiled import MOST_RESTARTS, NOISE, Point, Profiled, lower
+from zfit_egmm.inference.profiled import NOISE, RELEVANT, Point, Profiled, lower
 from zfit_egmm.inference.scan_progress import ScanProgress
 
 RANGE = 3.5
 """Standard deviations that a scan reaches to where nothing else is said."""
 
 NEAR = 9.0
-"""Minima up to this ``-2 Delta ln L`` are of interest."""
+"""Minima up to this ``-2 Delta ln L`` are worth a note."""
 
 N_LOOKS = 12
 BARRIER = 0.05
@@ -36,7 +37,7 @@ class Profile:
         nuisances: Values of the other parameters at each point, arrays of shape ``(n,)`` by name.
         is_valid: Whether the fit at each point is valid, shape ``(n,)``.
         best: The best fit.
-        others: Further local minima with ``-2 Delta ln L`` up to 9, from the lowest up.
+        others: Further local minima with ``-2 Delta ln L`` up to 16, from the lowest up.
         notes: What the reader should know, in words.
     """
 
@@ -67,7 +68,8 @@ def profile(
     than the best fit, that is fitted again and becomes the best fit. Parameters that are fixed in ``minimum`` stay so.
 
     Args:
-        loss: An unbinned zfit loss or a :class:`Likelihood`; its parameters keep their values.
+        loss: An unbinned zfit loss or a :class:`~zfit_egmm.inference.likelihood.Likelihood`; its parameters keep their
+            values.
         parameter: The parameter or its name.
         values: Where to scan. Default: ``n_points`` in the range where ``-2 Delta ln L`` is below 12 (3.5 standard
             deviations), within the limits. Within finite limits it also holds minima further away, if a coarse look
@@ -86,7 +88,7 @@ def profile(
     if wanted is None and n_points < 3:
         raise ValueError(f"a scan of {name} needs at least 3 points, got n_points = {n_points}")
     with profiled.likelihood.restored(), ScanProgress(f"profile of {name}", is_enabled=progress) as bar:
-        for _ in range(MOST_RESTARTS):
+        while True:
             points = np.linspace(*scan_range(profiled, RANGE**2), n_points) if wanted is None else wanted
             found = _scan(profiled, points, bar)
             _refine_minima(profiled, points, found)
@@ -118,12 +120,12 @@ def scan_range(profiled: Profiled, threshold: float) -> tuple[float, float]:
 def _end(profiled: Profiled, origin: Minimum, sign: int, threshold: float) -> float:
     """Where ``-2 Delta ln L`` exceeds a threshold, to two per cent, or the limit."""
     (name,) = profiled.names
-    line = profiled.line(origin, [sign])
-    inside, outside = profiled.bracket(line, threshold, math.sqrt(threshold) * profiled.error(name))
+    line = line_from(profiled, origin, [sign])
+    inside, outside = bracket(profiled, line, threshold, math.sqrt(threshold) * profiled.error(name))
     if outside is None:
         value = origin.values[name] + sign * inside.distance
     else:
-        value = origin.values[name] + sign * profiled.crossing(line, inside, outside, threshold, 0.02).distance
+        value = origin.values[name] + sign * crossing(profiled, line, inside, outside, threshold, 0.02).distance
     low, high = profiled.likelihood.limits[name]
     return min(max(value, low), high)
 
@@ -142,7 +144,7 @@ def _scan(profiled: Profiled, points: np.ndarray, bar: ScanProgress) -> list[Poi
     found: dict[int, Point] = {}
     bar.plan((len(profiled.minima) + 1) * len(points) if profiled.nuisances else len(points))
 
-    def sweep(order: Iterator[int] | range, start: Mapping[str, float]) -> None:
+    def sweep(order: range, start: Mapping[str, float]) -> None:
         for number in order:
             one = profiled.at([points[number]], start)
             found[number] = lower(one, found[number]) if number in found else one
@@ -170,7 +172,7 @@ def _refine_minima(profiled: Profiled, points: np.ndarray, found: Sequence[Point
             -gaps[number] <= minimum.values[profiled.names[0]] - points[number] <= gaps[number + 1]
             for minimum in profiled.minima
         )
-        if is_lowest_here and not is_known and profiled.ratio(one) < NEAR + 1:
+        if is_lowest_here and not is_known and profiled.ratio(one) < RELEVANT:
             profiled.look(one.values)
 
 
@@ -199,8 +201,6 @@ def _separate(profiled: Profiled, points: np.ndarray, ratio: np.ndarray) -> Iter
     lower_ones = [profiled.best]
     for other in profiled.minima[1:]:
         height = profiled.ratio(other)
-        if height > NEAR:
-            continue
         for one in lower_ones:
             low, high = sorted([one.values[name], other.values[name]])
             between = ratio[(points > low) & (points < high)]
@@ -235,6 +235,8 @@ def notes_on_others(profiled: Profiled, others: Sequence[Minimum]) -> Iterator[s
     """Remarks on further minima."""
     name = profiled.names[0]
     for other in others:
+        if profiled.ratio(other) > NEAR:
+            continue
         yield (
             f"There is another minimum near {name} = {other.values[name]:.4g}, {max(profiled.ratio(other), 0):.2f} "
             "above the best fit in -2 ln L: quote the profile, not only one interval."

@@ -8,7 +8,6 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from scipy.optimize import brentq
 
 from zfit_egmm.inference.likelihood import Likelihood
 from zfit_egmm.inference.minimum import Minimum, as_likelihood, check_values, fit
@@ -24,12 +23,9 @@ RELEVANT = 16.0
 """Minima with more ``-2 Delta ln L`` than this are forgotten."""
 
 MOST_MINIMA = 5
-MOST_RESTARTS = 5
-"""Times that a scan starts anew from a lower minimum."""
-
-LARGEST_GROWTH = 1e3
-MOST_STEPS = 40
-FAR = 4.0
+MOST_IMPROVEMENTS = 10
+IMPOSSIBLE = 1e9
+"""``-2 Delta ln L`` where the likelihood is no finite number."""
 
 
 @dataclass(frozen=True)
@@ -47,42 +43,11 @@ class Point:
     is_valid: bool
 
 
-@dataclass(frozen=True)
-class Place:
-    """A point on a straight line through the plane of the parameters.
-
-    Args:
-        distance: From the origin of the line, in units of its direction.
-        ratio: Profiled ``-2 Delta ln L`` there.
-        values: All parameters there.
-        is_valid: Whether the fit is valid.
-    """
-
-    distance: float
-    ratio: float
-    values: dict[str, float]
-    is_valid: bool
-
-
-@dataclass(frozen=True)
-class Line:
-    """A half-line in the plane of the parameters.
-
-    Args:
-        origin: Where it starts.
-        direction: Change of the parameters per unit of distance, shape ``(n_parameters,)``.
-        end: Distance to the limits of the parameters, possibly infinite.
-    """
-
-    origin: Place
-    direction: np.ndarray
-    end: float
-
-
 class Profiled:
     """The profile likelihood of a few parameters, and the minima that are known.
 
-    Parameters that were fixed in ``minimum`` stay fixed. The user's parameters keep their values.
+    Parameters that were fixed in ``minimum`` stay fixed. Fits leave the parameters of the likelihood at any value: use
+    ``with likelihood.restored()``.
 
     Args:
         loss: An unbinned zfit loss or a :class:`Likelihood`.
@@ -111,6 +76,7 @@ class Profiled:
         self._check(first)
         self.nuisances = tuple(name for name in self.likelihood.names if name not in {*self.names, *self._held})
         self.minima = [first]
+        self._n_improvements = 0
         self._lowest: Point | Minimum = first
         self._covariance = self._conditional_covariance()
         for start in starts:
@@ -124,7 +90,7 @@ class Profiled:
 
     def ratio(self, found: Minimum | Point) -> float:
         """``-2 Delta ln L`` against the best fit."""
-        return 2 * (found.nll - self.best.nll)
+        return 2 * (found.nll - self.best.nll) if math.isfinite(found.nll) else IMPOSSIBLE
 
     def at(self, values: Sequence[float], *starts: Mapping[str, float]) -> Point:
         """Fit the other parameters.
@@ -135,7 +101,7 @@ class Profiled:
         """
         fixed = {**self._held, **{name: float(v) for name, v in zip(self.names, values, strict=True)}}
         places = starts[: None if self.nuisances else 1] or (self.best.values,)
-        found = lower(*(self._conditional(self._inside({**start, **fixed}), fixed) for start in places))
+        found = lower(*(self._conditional(self.inside({**start, **fixed}), fixed) for start in places))
         if found.nll < self._lowest.nll:
             self._lowest = found
         return found
@@ -160,7 +126,7 @@ class Profiled:
 
     def look(self, start: Mapping[str, float]) -> None:
         """Fit all parameters from a start, and remember the minimum if it is a new one."""
-        values = self._inside({**self.best.values, **start, **self._held})
+        values = self.inside({**self.best.values, **start, **self._held})
         found = fit(self.likelihood, start=values, fixed=self._held, steps=self.best.errors, hesse=False)
         if found.nll < self._lowest.nll:
             self._lowest = found
@@ -170,12 +136,22 @@ class Profiled:
             self.minima = [self.best, *others][:MOST_MINIMA]
 
     def improve(self) -> bool:
-        """Make the lowest point met so far the best fit, if it is lower; say whether."""
+        """Make the lowest point met so far the best fit, if it is lower; say whether.
+
+        Raises:
+            RuntimeError: If that happens again and again.
+        """
         if not self._lowest.nll < self.best.nll - NOISE:
             return False
-        found = fit(self.likelihood, start=self._inside(self._lowest.values), fixed=self._held, steps=self.best.errors)
+        found = fit(self.likelihood, start=self.inside(self._lowest.values), fixed=self._held, steps=self.best.errors)
         if not (found.is_valid and found.nll < self.best.nll - NOISE):
             return False
+        self._n_improvements += 1
+        if self._n_improvements > MOST_IMPROVEMENTS:
+            raise RuntimeError(
+                f"lower minima turn up again and again, the last one at {found.values}: is the likelihood bounded? Set "
+                "limits, or give the starts of the fits"
+            )
         self.minima = [found, *(known for known in self.minima if not self._is_same(found, known))]
         self._covariance = self._conditional_covariance()
         return True
@@ -187,83 +163,7 @@ class Profiled:
             return min(error, high - low)
         return 0.1 * (high - low) if math.isfinite(high - low) else max(0.1 * abs(self.best.values[name]), 0.01)
 
-    def line(self, origin: Minimum, direction: Sequence[float]) -> Line:
-        """The half-line from a minimum in a direction."""
-        values = np.array([origin.values[name] for name in self.names])
-        steps, ends = np.asarray(direction, float), [math.inf]
-        for value, step, name in zip(values, steps, self.names, strict=True):
-            limit = self.likelihood.limits[name][int(step > 0)]
-            if step:
-                ends.append(max(0.0, (limit - value) / step))
-        return Line(Place(0.0, self.ratio(origin), origin.values, origin.is_valid), steps, min(ends))
-
-    def place(self, line: Line, distance: float, *starts: Mapping[str, float]) -> Place:
-        """A point on a line, fitted."""
-        origin = line.origin.values
-        values = {n: origin[n] + distance * step for n, step in zip(self.names, line.direction, strict=True)}
-        found = self.at(list(self._inside(values).values()), *starts)
-        return Place(distance, self.ratio(found), found.values, found.is_valid)
-
-    def bracket(self, line: Line, threshold: float, step: float) -> tuple[Place, Place | None]:
-        """Go along a line until ``-2 Delta ln L`` exceeds a threshold.
-
-        Args:
-            line: Its origin has to lie below the threshold.
-            threshold: Of ``-2 Delta ln L``.
-            step: First distance to try.
-
-        Returns:
-            The last point below, and the first one above that was tried; the latter is ``None`` if there is none up
-            to the limits, or very far from the origin.
-        """
-        inside: Place = line.origin
-        outside: Place | None = None
-        farthest = min(line.end, LARGEST_GROWTH * step)
-        distance = min(step, farthest)
-        for _ in range(MOST_STEPS):
-            if inside.distance >= farthest:
-                break
-            known = [inside.values] if outside is None else [inside.values, outside.values]
-            place = self.place(line, distance, *known)
-            if place.ratio > threshold:
-                outside = place
-            else:
-                inside = place
-            if outside is None:
-                growth = 1.1 * math.sqrt(threshold / max(place.ratio, 1e-9))
-                distance = min(distance * min(max(growth, 1.3), 3.0), farthest)
-                continue
-            gap = outside.distance - inside.distance
-            if outside.ratio < FAR * threshold or gap < 0.3 * outside.distance:
-                break
-            distance = inside.distance + gap * min(max(1.2 * math.sqrt(threshold / outside.ratio), 0.1), 0.5)
-        return inside, outside
-
-    def crossing(self, line: Line, inside: Place, outside: Place, threshold: float, tolerance: float) -> Place:
-        """Where ``-2 Delta ln L`` crosses a threshold, on the line between two points.
-
-        Args:
-            line: The line.
-            inside: A point not above the threshold.
-            outside: A point above.
-            threshold: Of ``-2 Delta ln L``.
-            tolerance: Relative to the distance of ``outside``.
-        """
-        known = {inside.distance: inside, outside.distance: outside}
-
-        def excess(distance: float) -> float:
-            if distance not in known:
-                known[distance] = self.place(line, distance, inside.values, outside.values)
-            # Its root makes a parabola a straight line.
-            return math.sqrt(max(known[distance].ratio, 0.0)) - math.sqrt(threshold)
-
-        if excess(inside.distance) == 0:
-            return inside
-        found = brentq(excess, inside.distance, outside.distance, xtol=tolerance * abs(outside.distance), rtol=1e-12)
-        excess(found)
-        return known[found]
-
-    def _inside(self, values: Mapping[str, float]) -> dict[str, float]:
+    def inside(self, values: Mapping[str, float]) -> dict[str, float]:
         """Values moved into the limits, which they can leave by rounding."""
         limits = self.likelihood.limits
         return {name: min(max(value, limits[name][0]), limits[name][1]) for name, value in values.items()}
@@ -281,6 +181,11 @@ class Profiled:
         )
 
     def _check(self, minimum: Minimum) -> None:
+        if set(minimum.values) != set(self.likelihood.names):
+            raise ValueError(
+                f"the minimum has the parameters {', '.join(minimum.values)}, but the likelihood "
+                f"{', '.join(self.likelihood.names)}; fit again"
+            )
         for name in self.names:
             if name in self._held:
                 raise ValueError(f"{name!r} was fixed in the minimum: give one where it floated")

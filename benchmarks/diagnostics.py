@@ -1,0 +1,142 @@
+"""Diagnostics against independent programs and against exact values, on the toy whose density is known.
+
+Prints one line of JSON:
+
+- ``auc``: the classifier test of this package, the same trees in the ``c2st`` of sbi (without sbi: in the cross
+  validation of scikit-learn) on the very same events, and the largest area that any classifier can reach;
+- ``kl``: Kullback-Leibler divergence per event from the truth, of this package and by a sum written out here;
+- ``calibration``: p-values of each factor from this package, and from scipy on the same transforms.
+
+    python benchmarks/diagnostics.py --events 40000
+    python benchmarks/diagnostics.py --model toy.egmm --seed 1
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import time
+
+import numpy as np
+from scipy import stats
+from threadpoolctl import threadpool_limits
+
+from zfit_egmm import Density, TrainingConfig, train
+from zfit_egmm.demo import toy
+from zfit_egmm.density.pit import conditional_cdf
+from zfit_egmm.diagnostics.auc import ScoredPairs
+from zfit_egmm.diagnostics.calibration import N_BINS, calibration
+from zfit_egmm.diagnostics.comparison import log_densities, model_events
+from zfit_egmm.diagnostics.divergences import true_divergence
+from zfit_egmm.diagnostics.two_sample import classifier_test
+
+VALUES = (-1.0, -0.5, 0.0, 0.5, 1.0)
+EXACT_FACTOR = 4
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--model", help="a density of the toy; by default one is trained for a short time")
+    parser.add_argument("--events", type=int, default=40_000)
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--epochs", type=int, default=6, help="of the training")
+    options = parser.parse_args()
+    density = Density.load(options.model) if options.model else trained(options.epochs, options.seed)
+    sample = toy.grid_sample(options.events // len(VALUES) ** 2, VALUES, seed=1000 + options.seed)
+    result = {
+        "n_events": sample.n_events,
+        "auc": areas(density, sample, options.seed),
+        "kl": divergences(density, sample),
+        "calibration": p_values(density, sample, options.seed),
+    }
+    print(json.dumps(result))
+
+
+def trained(epochs: int, seed: int) -> Density:
+    events = toy.grid_sample(1000, VALUES, seed=seed)
+    return train(events, TrainingConfig.preset("fast", seed=seed, epochs=epochs), progress=False)
+
+
+def areas(density: Density, sample, seed: int) -> dict:
+    """Areas of this package, of another program, and the largest possible one with its error."""
+    start = time.monotonic()
+    with threadpool_limits(1, user_api="openmp"):
+        ours = classifier_test(density, sample, max_events=sample.n_events, seed=seed)
+    seconds = time.monotonic() - start
+    model = model_events(density, sample, seed=seed)
+    sides = [np.concatenate([events.x, events.theta], axis=1) for events in (sample, model)]
+    name, theirs, their_seconds = other_area(*sides, seed)
+    many = toy.grid_sample(EXACT_FACTOR * sample.n_events // len(VALUES) ** 2, VALUES, seed=2000 + seed)
+    partners = model_events(density, many, seed=seed + 1)
+    scores = [
+        log_densities(density, events.x, events.theta) - toy.log_prob(events.x, events.theta)
+        for events in (many, partners)
+    ]
+    largest, error = ScoredPairs(*scores, many.weights).auc()
+    return {
+        "zfit_egmm": [ours.auc, ours.auc_error],
+        "p_value": ours.p_value,
+        "seconds": round(seconds, 1),
+        name: theirs,
+        f"{name}_seconds": round(their_seconds, 1),
+        "largest_possible": [largest, error],
+    }
+
+
+def other_area(simulation: np.ndarray, model: np.ndarray, seed: int) -> tuple[str, float, float]:
+    """Area from ordinary cross validation with the same kind of trees."""
+    from sklearn.ensemble import HistGradientBoostingClassifier
+    from sklearn.metrics import roc_auc_score
+    from sklearn.model_selection import KFold, cross_val_predict
+
+    settings = {
+        "learning_rate": 0.05,
+        "max_iter": 100,
+        "max_leaf_nodes": 8,
+        "min_samples_leaf": max(20, len(simulation) * 8 // 5 // 200),
+        "early_stopping": False,
+    }
+    start = time.monotonic()
+    with threadpool_limits(1, user_api="openmp"):
+        try:
+            import torch
+            from sbi.utils.metrics import c2st
+        except ImportError:
+            label = np.repeat([0, 1], [len(simulation), len(model)])
+            trees = HistGradientBoostingClassifier(random_state=seed, **settings)
+            folds = KFold(5, shuffle=True, random_state=seed)
+            rows = np.concatenate([simulation, model])
+            score = cross_val_predict(trees, rows, label, cv=folds, method="predict_proba")[:, 1]
+            name, area = "scikit-learn", float(roc_auc_score(label, score))
+        else:
+            sides = (torch.from_numpy(side) for side in (simulation, model))
+            options = {"classifier": HistGradientBoostingClassifier, "classifier_kwargs": settings}
+            name, area = "sbi", float(c2st(*sides, seed=seed, metric="roc_auc", **options))
+    return name, area, time.monotonic() - start
+
+
+def divergences(density: Density, sample) -> dict:
+    """The divergence from the truth, by the package and by hand."""
+    ours = true_divergence(density, sample, toy.log_prob)
+    by_hand = toy.log_prob(sample.x, sample.theta) - density.log_prob(sample.x, sample.theta)
+    return {
+        "zfit_egmm": [ours.value, ours.error],
+        "by_hand": [float(by_hand.mean()), float(by_hand.std() / np.sqrt(len(by_hand)))],
+    }
+
+
+def p_values(density: Density, sample, seed: int) -> dict:
+    """Tests of uniformity, factor by factor; the chi squares are of the same bins and have to agree."""
+    ours = calibration(density, sample, seed=seed)
+    transforms = conditional_cdf(density, sample.x, sample.theta, seed=seed)
+    counts = [np.histogram(u, np.linspace(0, 1, N_BINS + 1))[0] for u in transforms.T]
+    return {
+        "zfit_egmm_smooth": [factor.smooth.p_value for factor in ours.factors],
+        "zfit_egmm_binned": [factor.binned.p_value for factor in ours.factors],
+        "scipy_chisquare": [float(stats.chisquare(count).pvalue) for count in counts],
+        "scipy_kstest": [float(stats.kstest(u, "uniform").pvalue) for u in transforms.T],
+    }
+
+
+if __name__ == "__main__":
+    main()
