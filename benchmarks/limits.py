@@ -17,8 +17,10 @@ tracing and the first toy of each process. The growth of memory is that of one p
 from __future__ import annotations
 
 import argparse
+import contextlib
 import json
 import os
+import sys
 import tempfile
 import time
 from collections.abc import Iterator, Mapping, Sequence
@@ -27,7 +29,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import toy
 import zfit
 from hepstats.hypotests.calculators import AsymptoticCalculator as BinnedCalculator
 from hepstats.hypotests.calculators import FrequentistCalculator
@@ -37,6 +38,7 @@ from trained_models import at_least, existing_file, rounded, tell
 from zfit_pdf_toys import growth, resident_mb
 
 from zfit_egmm import Density, TrainingConfig, train
+from zfit_egmm.demo import toy
 from zfit_egmm.inference import AsymptoticCalculator, Likelihood, UpperLimit, run_toys, upper_limit
 from zfit_egmm.inference.hepstats_toys import poisson_sampler
 from zfit_egmm.inference.limits import Limits
@@ -255,7 +257,10 @@ def main(arguments: Sequence[str] | None = None) -> None:
         if path is None:
             tell("training")
             path = toy_density(settings["events"], options.seed).save(Path(folder) / "toy.egmm")
-        print(json.dumps(rounded(measure(str(path), settings, options.workers, options.seed))))
+        # hepstats prints on its own.
+        with contextlib.redirect_stdout(sys.stderr):
+            result = measure(str(path), settings, options.workers, options.seed)
+    print(json.dumps(rounded(result)))
 
 
 if __name__ == "__main__":

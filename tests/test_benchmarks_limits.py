@@ -1,8 +1,6 @@
-"""The benchmark of limits and toys: its comparisons see what is wrong, and it runs from end to end."""
+"""The benchmark of limits and toys: its comparisons see what is wrong."""
 
 from __future__ import annotations
-
-import json
 
 import limits as benchmark
 import numpy as np
@@ -38,25 +36,3 @@ def test_ratios_of_limits():
 def test_too_few_toys_for_the_processes():
     with pytest.raises(SystemExit):
         benchmark.main(["--toys", "3"])
-
-
-def test_from_end_to_end(toy_density, tmp_path, capsys, monkeypatch):
-    quick = {"toys": 12, "peer_toys": 5, "cls_toys": 12, "asimov_events": 500, "events": 0}
-    monkeypatch.setattr(benchmark, "QUICK", quick)
-    monkeypatch.setattr(benchmark, "N_SCAN", 5)
-    path = str(toy_density.save(tmp_path / "toy.egmm"))
-    benchmark.main(["--quick", "--load", path, "--workers", "1"])
-    (line,) = capsys.readouterr().out.splitlines()
-    found = json.loads(line)
-    ratios = found["cls_ratio_to_hepstats"]
-    for kind in ("one_dimension", "learned"):
-        # With 500 events the Asimov sample is rough.
-        assert [ratios[kind][name] for name in ("observed", "expected")] == pytest.approx([1, 1], abs=0.1)
-    ratio, error = ratios["toys"]["ratio"]
-    assert abs(ratio - 1) < 4 * error
-    assert found["toy_rate_per_s"] > found["hepstats_toy_rate_per_s"]
-    assert found["toy_rate_ratio_to_hepstats"][0] == pytest.approx(
-        found["toy_rate_per_s"] / found["hepstats_toy_rate_per_s"], rel=0.01
-    )
-    assert found["start_s"]["zfit_egmm"] > 0
-    assert found["n_toys"] == 12

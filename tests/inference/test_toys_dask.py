@@ -87,3 +87,22 @@ def test_a_worker_that_is_killed_in_the_middle_costs_nothing_but_time(client, tm
     assert 9 <= n_done[0] < 60
     client.wait_for_workers(2, timeout=120)
     assert set(client.run(os.getpid).values()) != set(victims)
+
+
+def test_all_workers_killed_at_once_cost_nothing_but_time(client, tmp_path):
+    client.wait_for_workers(2, timeout=120)
+    path, other = tmp_path / "toys.jsonl", tmp_path / "other.jsonl"
+    victims = client.run(os.getpid).values()
+
+    def kill_all():
+        while not path.exists() or path.read_bytes().count(b"\n") < 10:
+            time.sleep(0.02)
+        for victim in victims:
+            os.kill(victim, signal.SIGKILL)
+
+    killer = threading.Thread(target=kill_all)
+    killer.start()
+    run(make=partial(Numbers, seconds=0.05), workers=client, path=path)
+    killer.join()
+    run(path=other)
+    assert path.read_bytes() == other.read_bytes()

@@ -89,7 +89,7 @@ def _edges(values: np.ndarray, weights: np.ndarray, n_bins: int) -> np.ndarray:
 def _joined(expected: np.ndarray) -> np.ndarray:
     """Numbers of bins: one for each cell with enough expected events, and one for all others together."""
     is_rare = expected < RARE
-    if expected[is_rare].sum() < RARE and not is_rare.all():
+    if is_rare.any() and expected[is_rare].sum() < RARE and not is_rare.all():
         # Too few even together: they join the smallest of the others.
         is_rare |= expected == expected[~is_rare].min()
     numbers = np.cumsum(~is_rare) - 1

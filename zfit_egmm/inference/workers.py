@@ -7,7 +7,7 @@ import os
 import pickle
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
+from concurrent.futures import FIRST_COMPLETED, CancelledError, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -90,18 +90,38 @@ def run_on_dask(make: Callable[[], Any], tasks: Sequence[Task], client: Any) -> 
         make: Makes the experiment.
         tasks: What to run.
         client: A ``dask.distributed.Client``.
+
+    Raises:
+        TypeError: If ``make`` cannot be sent.
+        RuntimeError: If the cluster loses what was sent to it again and again.
     """
     from distributed import as_completed
 
     content = _pickled_for_dask(make)
-    shared = client.scatter(content, broadcast=True, hash=False)
-    futures = [client.submit(_run_task, shared, task, pure=False, retries=MOST_CRASHES) for task in tasks]
-    try:
-        for future in as_completed(futures):
-            yield future.result()
-            future.release()
-    finally:
-        client.cancel(futures)
+    left, losses = dict(enumerate(tasks)), 0
+    while left:
+        # A copy on every worker. If all that hold one die, the tasks that wait for it are cancelled, and sent again.
+        shared = client.scatter(content, broadcast=True, hash=False)
+        futures = {
+            client.submit(_run_task, shared, task, pure=False, retries=MOST_CRASHES): number
+            for number, task in left.items()
+        }
+        try:
+            for future in as_completed(futures):
+                rows = future.result()
+                future.release()
+                del left[futures[future]]
+                losses = 0
+                yield rows
+        except CancelledError as error:
+            losses += 1
+            if losses >= MOST_CRASHES:
+                raise RuntimeError(
+                    f"the Dask cluster lost its workers {losses} times without finishing a toy. Look at the logs of "
+                    "the workers; each needs its own memory"
+                ) from error
+        finally:
+            client.cancel(list(futures))
 
 
 def _run_pool_once(
