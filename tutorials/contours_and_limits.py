@@ -47,7 +47,7 @@ FAST = os.environ.get("TUTORIAL_FAST") == "1"
 EVENTS_PER_POINT = 500 if FAST else 10_000
 EPOCHS = 2 if FAST else None
 N_POINTS = 9 if FAST else 31
-N_TOYS = 2 if FAST else 100
+N_TOYS = 2 if FAST else 50
 SEED = 1
 
 # %% [markdown]

@@ -10,7 +10,7 @@ from hepstats.hypotests.calculators import AsymptoticCalculator as BinnedCalcula
 from hepstats.hypotests.exceptions import POIRangeError
 from hepstats.hypotests.parameters import POI, POIarray
 
-from zfit_egmm.inference import AsymptoticCalculator, FrequentistCalculator, UpperLimit
+from zfit_egmm.inference import AsymptoticCalculator, UpperLimit
 from zfit_egmm.inference.asimov import stationary_weights
 from zfit_egmm.inference.hepstats_toys import poisson_sampler
 from zfit_egmm.pdf import EGMM
@@ -109,14 +109,11 @@ def test_a_learned_mixture_has_a_significance_an_interval_and_a_limit(mixture):
     assert 0 < limits["expected_m1"] < limits["expected"] < limits["expected_p1"] < limits["observed"]
 
 
-def test_toys_of_a_learned_mixture_fluctuate_in_size_and_give_a_p_value(mixture):
-    loss, n_s = mixture
+def test_toys_of_a_learned_mixture_fluctuate_in_size(mixture):
+    loss, _ = mixture
     (sampler,) = poisson_sampler(loss.model, [240])
     sizes = []
     for _ in range(5):
         sampler.resample()
         sizes.append(int(sampler.nevents))
     assert len(set(sizes)) > 2
-    calculator = FrequentistCalculator(loss, zfit.minimize.Minuit(gradient="zfit"), ntoysnull=4, ntoysalt=4)
-    p_value, _ = Discovery(calculator, POI(n_s, 0)).result(printlevel=0)
-    assert p_value == 0

@@ -90,7 +90,6 @@ NARROW, SHIFTED = GaussianDensity(correlation=0.3, width=0.7), GaussianDensity(c
         (_energy, "plain", 300, SHIFTED),
         (_energy, "negative", 300, SHIFTED),
         (_chi_square, "weighted", 1000, SHIFTED),
-        (_classifier, "plain", 300, SHIFTED),
         (_classifier, "negative", 300, SHIFTED),
     ],
 )
