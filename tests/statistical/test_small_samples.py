@@ -1,8 +1,8 @@
 """Trainings on 2,000 events beat classical estimates of the density, and their verdict tells of over-fitting.
 
 The differences of held-out log-likelihoods have errors of 0.003 nats per event with background events of H -> 4l. So
-the smallest deficit that is caught is 0.01. The training is better by 0.02. For the toy, and for a truth that is nearly a
-Gaussian copula, where the copula wins, see benchmarks/small_samples.py.
+the smallest deficit that is caught is 0.01. The training is better by 0.02. For the toy, and for a truth that is nearly
+a Gaussian copula, where the copula wins, see benchmarks/small_samples.py.
 """
 
 from __future__ import annotations
