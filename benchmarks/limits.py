@@ -35,10 +35,10 @@ from hepstats.hypotests.calculators import FrequentistCalculator
 from hepstats.hypotests.parameters import POI, POIarray
 from hepstats.utils import base_sample
 from trained_models import at_least, existing_file, rounded, tell
+from zfit_pdf import toy_density
 from zfit_pdf_toys import growth, resident_mb
 
-from zfit_egmm import Density, TrainingConfig, train
-from zfit_egmm.demo import toy
+from zfit_egmm import Density
 from zfit_egmm.inference import AsymptoticCalculator, Likelihood, UpperLimit, run_toys, upper_limit
 from zfit_egmm.inference.hepstats_toys import poisson_sampler
 from zfit_egmm.inference.limits import Limits
@@ -56,12 +56,6 @@ COMPARED_CLS = 0.3
 N_SCAN, N_WARM = 14, 3
 QUICK = {"toys": 60, "peer_toys": 8, "cls_toys": 60, "asimov_events": 4000, "events": 9800}
 FULL = {"toys": 1000, "peer_toys": 40, "cls_toys": 600, "asimov_events": 20_000, "events": 196_000}
-
-
-def toy_density(n_events: int, seed: int) -> Density:
-    """The toy of four observables and two parameters, quickly learned."""
-    sample = toy.grid_sample(n_events // len(toy.SPARSE) ** 2, seed=seed)
-    return train(sample, TrainingConfig.preset("fast", seed=seed), progress=False)
 
 
 def peak_loss() -> zfit.loss.ExtendedUnbinnedNLL:

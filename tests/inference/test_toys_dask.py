@@ -6,6 +6,7 @@ import os
 import signal
 import threading
 import time
+from contextlib import contextmanager
 from functools import partial
 
 import pytest
@@ -36,6 +37,24 @@ def client():
 
 def run(n_toys=30, make=numbers, **arguments):
     return run_toys(make, n_toys, points=POINTS, seed=3, progress=False, **arguments)
+
+
+@contextmanager
+def killed_in_the_middle(path, victims):
+    """Kills processes once a campaign has written ten lines; gives the number of toys that were done then."""
+    n_done = []
+
+    def kill():
+        while not path.exists() or path.read_bytes().count(b"\n") < 10:
+            time.sleep(0.02)
+        for victim in victims:
+            os.kill(victim, signal.SIGKILL)
+        n_done.append(path.read_bytes().count(b"\n") - 1)
+
+    killer = threading.Thread(target=kill)
+    killer.start()
+    yield n_done
+    killer.join()
 
 
 def test_a_cluster_gives_the_same_file_as_this_process(client, tmp_path):
@@ -70,18 +89,8 @@ def test_a_worker_that_is_killed_in_the_middle_costs_nothing_but_time(client, tm
     client.wait_for_workers(2, timeout=120)
     path, other = tmp_path / "toys.jsonl", tmp_path / "other.jsonl"
     victims = list(client.run(os.getpid).values())
-    n_done = []
-
-    def kill_one():
-        while not path.exists() or path.read_bytes().count(b"\n") < 10:
-            time.sleep(0.02)
-        os.kill(victims[0], signal.SIGKILL)
-        n_done.append(path.read_bytes().count(b"\n") - 1)
-
-    killer = threading.Thread(target=kill_one)
-    killer.start()
-    run(make=partial(Numbers, seconds=0.05), workers=client, path=path)
-    killer.join()
+    with killed_in_the_middle(path, victims[:1]) as n_done:
+        run(make=partial(Numbers, seconds=0.05), workers=client, path=path)
     run(path=other)
     assert path.read_bytes() == other.read_bytes()
     assert 9 <= n_done[0] < 60
@@ -93,16 +102,7 @@ def test_all_workers_killed_at_once_cost_nothing_but_time(client, tmp_path):
     client.wait_for_workers(2, timeout=120)
     path, other = tmp_path / "toys.jsonl", tmp_path / "other.jsonl"
     victims = client.run(os.getpid).values()
-
-    def kill_all():
-        while not path.exists() or path.read_bytes().count(b"\n") < 10:
-            time.sleep(0.02)
-        for victim in victims:
-            os.kill(victim, signal.SIGKILL)
-
-    killer = threading.Thread(target=kill_all)
-    killer.start()
-    run(make=partial(Numbers, seconds=0.05), workers=client, path=path)
-    killer.join()
+    with killed_in_the_middle(path, victims):
+        run(make=partial(Numbers, seconds=0.05), workers=client, path=path)
     run(path=other)
     assert path.read_bytes() == other.read_bytes()
