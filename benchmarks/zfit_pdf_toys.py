@@ -175,7 +175,5 @@ def fit_toys(
         "memory_growth_mb_per_toy": growth(memory),
         "memory_mb": memory[-1],
         "traces_of_first": traces[0],
-        # The first time that the sampler is filled again may have a trace of its own.
         "retraces_after_first": traces[-1] - traces[0],
-        "retraces_after_second": traces[-1] - traces[1],
     }

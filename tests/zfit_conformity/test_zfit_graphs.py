@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import gc
+
 import numpy as np
 import pytest
 import zfit
@@ -35,6 +37,21 @@ def test_resampling_does_not_trace_again(gauss, traces):
     assert counts[0] > 0
     assert len(set(counts)) == 1
     assert len(set(values)) == 5
+
+
+def test_samples_are_traced_once(gauss, monkeypatch):
+    traced = []
+    original = gauss.density.inputs
+    monkeypatch.setattr(gauss.density, "inputs", lambda theta: (traced.append(1), original(theta))[1])
+    # As in a new process, where nothing has made zfit's generator yet.
+    monkeypatch.setattr(zfit.z.random, "generator", None)
+    sampler = gauss.pdf.create_sampler(n=40)
+    assert len(traced) == 1
+    for _ in range(2):
+        # What the first call left behind is collected, as it is in the middle of a fit.
+        gc.collect()
+        sampler.resample()
+    assert len(traced) == 1
 
 
 def test_changed_parameters_do_not_trace_again(gauss, traces):

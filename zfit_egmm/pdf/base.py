@@ -18,6 +18,7 @@ class DensityPDF(zfit.pdf.BasePDF):
 
     _density: AnyDensity
     _has_warned: set[str]
+    _limits_of_samples: dict[zfit.Space, zfit.Space]
 
     @property
     def density(self) -> AnyDensity:
@@ -37,7 +38,13 @@ class DensityPDF(zfit.pdf.BasePDF):
     def sample(self, n: Any = None, limits: Any = None, *, x: Any = None, params: Any = None) -> zfit.Data:
         """Draw events, see :meth:`zfit.pdf.BasePDF.sample`."""
         self._warn_outside(params)
+        # A generator that is created while a graph is traced makes TensorFlow trace it twice.
+        zfit.z.random.get_prng()
         return super().sample(n, limits, x=x, params=params)
+
+    def _single_hook_sample(self, n: tf.Tensor, limits: zfit.Space, x: Any = None) -> tf.Tensor:
+        # TensorFlow knows a graph by the limits of its first call, as long as they live, and zfit makes new ones.
+        return super()._single_hook_sample(n, self._limits_of_samples.setdefault(limits, limits), x)
 
     def _theta(self, params: Mapping[str, tf.Tensor]) -> tf.Tensor:
         values = [tf.cast(params[name], tf.float64) for name in self._density.theta_names]

@@ -73,6 +73,7 @@ class EGMM(DensityPDF, SerializableMixin):
             raise ValueError(f"tolerance is a relative error between 0 and 1, got {tolerance!r}")
         self._density = density
         self._has_warned: set[str] = set()
+        self._limits_of_samples: dict[zfit.Space, zfit.Space] = {}
         self._tolerance = tolerance
         space = checked_space(density, obs)
         spaces = [space] if limits is None else [_as_space(entry, space) for entry in convert_to_container(limits)]

@@ -45,6 +45,7 @@ class ProjectedEGMM(DensityPDF):
         kept, integrated = _divided(pdf, obs, limits)
         self._density = pdf.density
         self._has_warned: set[str] = set()
+        self._limits_of_samples: dict[zfit.Space, zfit.Space] = {}
         self._source = pdf
         self._integrated = integrated
         if extended in (None, True):
