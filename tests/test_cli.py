@@ -121,7 +121,7 @@ def test_help_lists_the_commands(run, arguments):
     ("command", "options"),
     [
         ("demo", ("--out", "--seed", "--overwrite")),
-        ("train", ("CONFIG", "--example", "--out", "--overwrite")),
+        ("train", ("CONFIG", "--example", "--out", "--members", "--overwrite")),
         ("sample", ("MODEL", "--out", "-n", "--theta", "--seed", "--overwrite")),
         ("info", ("MODEL", "--json")),
     ],
@@ -491,6 +491,20 @@ def test_info_as_json(run, model, density):
     assert described["n_weights"] == density.n_weights
     assert described["training"] == density.training
     assert described["versions"]["zfit_egmm"] == zfit_egmm.__version__
+
+
+def test_an_ensemble_is_trained_looked_at_and_sampled(run, tmp_path, events):
+    _config(tmp_path / "train.yaml", input={"files": str(events), "tree": "tree"}, output="many.egmm")
+    result = run("train", "train.yaml", "--members", 2)
+    assert result.code == 0, result.err
+    assert sorted(entry.name for entry in tmp_path.iterdir()) == ["many.egmm", "train.yaml"]
+    shown = run("info", "many.egmm").out
+    assert "EnsembleDensity(2 members, Density(mass | coupling))" in shown
+    assert re.search("member 1, training: .*\n.*\nmember 2, training: ", shown)
+    members = json.loads(run("info", "many.egmm", "--json").out)["members"]
+    assert [entry["theta_names"] for entry in members] == [["coupling"]] * 2
+    assert run("sample", "many.egmm", "--theta", "coupling=0", "-n", 50, "--out", "new.npz").code == 0
+    assert len(np.load(tmp_path / "new.npz")["mass"]) == 50
 
 
 # Files that are no models

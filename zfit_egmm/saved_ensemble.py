@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from zfit_egmm import archive, saved_model
 from zfit_egmm.archive import ModelFileError
-from zfit_egmm.density.density import Density, Source
-from zfit_egmm.density.ensemble import EnsembleDensity
+from zfit_egmm.density.density import Source
+from zfit_egmm.density.ensemble import AnyDensity, EnsembleDensity
 
 KIND, FORMAT_VERSION = "ensemble", 1
 
@@ -32,8 +33,7 @@ def save_ensemble(ensemble: EnsembleDensity, path: str | Path, *, overwrite: boo
     arrays: dict[str, np.ndarray] = {}
     for number, member in enumerate(ensemble.members):
         arrays |= {f"member_{number}_{name}": array for name, array in saved_model.arrays_of(member).items()}
-    manifest = {"members": [saved_model.describe(member) for member in ensemble.members]}
-    target = archive.write(path, manifest, arrays, kind=KIND, version=FORMAT_VERSION, overwrite=overwrite)
+    target = archive.write(path, manifest_of(ensemble), arrays, kind=KIND, version=FORMAT_VERSION, overwrite=overwrite)
     ensemble.source = Source(target.resolve(), saved_model.sha256(target))
     return target
 
@@ -65,7 +65,7 @@ def load_ensemble(path: str | Path) -> EnsembleDensity:
     return ensemble
 
 
-def load_density(path: str | Path) -> Density | EnsembleDensity:
+def load_density(path: str | Path) -> AnyDensity:
     """Load what a file holds: a density or an ensemble.
 
     Raises:
@@ -73,3 +73,10 @@ def load_density(path: str | Path) -> Density | EnsembleDensity:
         ModelFileError: If the file is truncated, corrupted, foreign, or of a newer format.
     """
     return load_ensemble(path) if archive.kind_of(path) == KIND else saved_model.load(path)
+
+
+def manifest_of(density: AnyDensity) -> dict[str, Any]:
+    """What the file of a density or an ensemble says besides weights, as JSON can hold it."""
+    if isinstance(density, EnsembleDensity):
+        return {"members": [saved_model.describe(member) for member in density.members]}
+    return saved_model.describe(density)

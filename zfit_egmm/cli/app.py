@@ -60,11 +60,16 @@ def train(
     config: Annotated[Path | None, typer.Argument(help="YAML or TOML file; see --example.")] = None,
     example: Annotated[bool, typer.Option("--example", help="Print an example configuration and exit.")] = False,
     out: Annotated[Path | None, typer.Option(help="Model file; replaces 'output' of the configuration.")] = None,
+    members: Annotated[
+        int, typer.Option(min=1, help="Train an ensemble of so many densities, each on its own draw of the events.")
+    ] = 1,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace an existing model file.")] = False,
 ) -> None:
     """Train a density from ROOT files as described by a small configuration file.
 
     An interrupted training goes on from its last checkpoint when the same command runs again.
+    With --members 5 the model is the mean of five densities, and their spread tells how far a fit
+    depends on the training; it takes five times as long, to train and to fit.
 
     Example: zfit-egmm train --example > train.yaml; zfit-egmm train train.yaml
     """
@@ -78,12 +83,19 @@ def train(
 
     chosen = read_config(config)
     from zfit_egmm.archive import check_output
+    from zfit_egmm.density.ensemble import AnyDensity
+    from zfit_egmm.training.ensemble import train_ensemble
     from zfit_egmm.training.train import train as run_training
 
     target = check_output(out or chosen.output, overwrite=overwrite)
     sample = chosen.sample()
     typer.echo(f"{sample}, effective events {sample.effective_events:.0f}")
-    density = run_training(sample, chosen.training.config(), checkpoint=f"{target}.checkpoint")
+    training = chosen.training.config()
+    density: AnyDensity
+    if members == 1:
+        density = run_training(sample, training, checkpoint=f"{target}.checkpoint")
+    else:
+        density = train_ensemble(sample, training, members, checkpoint=f"{target}.members")
     density.save(target, overwrite=overwrite)
     typer.echo(f"saved {target}; look at it with: zfit-egmm info {target}")
 
@@ -105,10 +117,10 @@ def sample(
     """
     from zfit_egmm.archive import check_output
     from zfit_egmm.cli.output import check_suffix, theta_values, write_events
-    from zfit_egmm.density.density import Density
+    from zfit_egmm.saved_ensemble import load_density
 
     target = check_suffix(check_output(out, overwrite=overwrite))
-    density = Density.load(model)
+    density = load_density(model)
     values = theta_values(theta or [], density.theta_names)
     events = density.sample(n, values, seed=seed)
     write_events(target, {o.name: column for o, column in zip(density.observables, events.T, strict=True)})
@@ -122,11 +134,11 @@ def info(
 ) -> None:
     """Show what a model describes, how it was trained, and whether its training went well."""
     from zfit_egmm.cli.output import print_model
-    from zfit_egmm.saved_model import describe, load
+    from zfit_egmm.saved_ensemble import load_density, manifest_of
 
-    density = load(model)
+    density = load_density(model)
     if as_json:
-        typer.echo(json.dumps(describe(density), indent=2))
+        typer.echo(json.dumps(manifest_of(density), indent=2))
     else:
         print_model(density, model)
 

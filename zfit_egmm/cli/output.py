@@ -11,6 +11,7 @@ from rich.table import Table
 
 from zfit_egmm.density.conditioners import network_kind
 from zfit_egmm.density.density import Density
+from zfit_egmm.density.ensemble import AnyDensity, EnsembleDensity
 from zfit_egmm.events.root import write_columns
 
 
@@ -64,10 +65,11 @@ def write_events(path: Path, columns: Mapping[str, np.ndarray]) -> None:
         np.savetxt(path, table, delimiter=",", header=",".join(columns), comments="")
 
 
-def print_model(density: Density, path: Path) -> None:
-    """Print a description of a model."""
+def print_model(density: AnyDensity, path: Path) -> None:
+    """Print a description of a model, of every member if it is an ensemble."""
     console = Console(highlight=False, markup=False, soft_wrap=True)
-    network = density.autoregressive.network
+    members = density.members if isinstance(density, EnsembleDensity) else (density,)
+    network = members[0].autoregressive.network
     console.print(f"{path}: {density}, {density.n_weights} weights, {network_kind(network)} network")
     table = Table(title="Observables")
     for header in ("name", "range", "unit", "kind", "linear fraction"):
@@ -78,8 +80,14 @@ def print_model(density: Density, path: Path) -> None:
     console.print(table)
     for name, (low, high) in zip(density.theta_names, density.theta_range, strict=True):
         console.print(f"parameter {name}: trained from {low:g} to {high:g}")
+    for number, member in enumerate(members):
+        title = f"member {number + 1}, " if len(members) > 1 else ""
+        _print_training(console, title, member)
+
+
+def _print_training(console: Console, title: str, density: Density) -> None:
     summary = density.training.get("summary")
     if summary:
-        console.print(f"training: {summary['verdict']}")
+        console.print(f"{title}training: {summary['verdict']}")
         losses = summary["validation_loss"]
         console.print("held-out loss [nats]: " + ", ".join(f"{name} {value:.4f}" for name, value in losses.items()))

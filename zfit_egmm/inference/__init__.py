@@ -4,6 +4,7 @@ from zfit_egmm.inference.campaign import CampaignError, ToyResults
 from zfit_egmm.inference.contours import Contour, contour, trace_contour
 from zfit_egmm.inference.coverage import Coverage, coverage
 from zfit_egmm.inference.discovery import Significance, discovery
+from zfit_egmm.inference.ensemble_spread import EnsembleSpread, ensemble_spread, member_fractions
 from zfit_egmm.inference.feldman_cousins import ConfidenceSet, feldman_cousins
 from zfit_egmm.inference.goodness_of_fit import GoodnessOfFit, goodness_of_fit
 from zfit_egmm.inference.hepstats_asimov import AsymptoticCalculator
@@ -24,6 +25,7 @@ __all__ = [
     "ConfidenceSet",
     "Contour",
     "Coverage",
+    "EnsembleSpread",
     "FrequentistCalculator",
     "FromEvents",
     "FromModel",
@@ -40,10 +42,12 @@ __all__ = [
     "contour",
     "coverage",
     "discovery",
+    "ensemble_spread",
     "feldman_cousins",
     "fit",
     "goodness_of_fit",
     "interval",
+    "member_fractions",
     "profile",
     "run_toys",
     "trace_contour",

@@ -82,7 +82,7 @@ def score_test(density: DifferentiableDensity, sample: EventSample) -> ScoreTest
         sample: Events that the density was not trained on, with their theta; weights may be negative.
 
     Returns:
-        Mean scores with errors and p-values. The p-values assume normal means: a few hundred events per theta.
+        Mean scores with errors and p-values. The p-values assume normal means, as a few hundred events per theta have.
 
     Raises:
         ValueError: If the sample does not match the density, or a theta has fewer than 50 events.
