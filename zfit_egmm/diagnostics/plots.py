@@ -133,6 +133,8 @@ def draw_pull_frequencies(frequencies: PullFrequencies) -> Figure:
 def draw_theta_ratios(ratios: Sequence[ThetaRatio], name: str, theta_names: Sequence[str]) -> Figure:
     """Spectrum of one observable over that at the reference, one panel per theta, with double ratios below.
 
+    Bins are drawn equally wide, so that a narrow peak with most of the events has most of the room.
+
     Args:
         ratios: Result of :func:`zfit_egmm.diagnostics.spectrum_ratios.theta_ratios`.
         name: Name of the observable.
@@ -157,7 +159,7 @@ def draw_theta_ratios(ratios: Sequence[ThetaRatio], name: str, theta_names: Sequ
         main.set_title(point, fontsize=9)
         lower.errorbar(centres, ratio.double_ratio, ratio.double_ratio_error, fmt=".", color=MODEL, ms=3, lw=1)
         _ratio_axis(lower, ratio.double_ratio, ratio.double_ratio_error)
-        lower.set_xlim(edges[0], edges[-1])
+        _bins_of_equal_width(lower, edges)
         lower.set_xlabel(ratio.observable.label)
         main.set_ylabel("ratio to reference", fontsize=8)
         lower.set_ylabel("model / sim.", fontsize=8)
@@ -273,6 +275,17 @@ def _ratio_axis(axes: Any, ratio: np.ndarray, error: np.ndarray) -> None:
     reach = min(1.2 * reach, RATIO_RANGE[1])
     axes.axhline(1, color=GREY, lw=0.8)
     axes.set_ylim(1 - reach, 1 + reach)
+
+
+def _bins_of_equal_width(axes: Any, edges: np.ndarray) -> None:
+    """A scale, linear within each bin, that gives the same room to all of them; some of the edges are ticks."""
+    number = np.arange(len(edges))
+    axes.set_xscale(
+        "function", functions=(lambda x: np.interp(x, edges, number), lambda n: np.interp(n, number, edges))
+    )
+    axes.set_xlim(edges[0], edges[-1])
+    at = np.unique(np.linspace(0, len(edges) - 1, 5).astype(int))
+    axes.set_xticks(edges[at], [f"{edge:.4g}" for edge in edges[at]], fontsize=7)
 
 
 def _edge_labels(set_ticks: Any, edges: np.ndarray, label: str, set_label: Any, is_shown: bool) -> None:
