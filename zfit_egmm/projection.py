@@ -75,16 +75,20 @@ class Projection:
             ``u`` and ``log(du/dx)``, each float64 of shape ``(n_events,)``.
         """
         x = tf.convert_to_tensor(x, tf.float64)
-        x0, width, u0, height, left, right = self._interval(x, self.knots_x)
-        xi = (x - x0) / width
+        start, width = self.knots_x[:-1], np.diff(self.knots_x)
+        base, height = self.knots_u[:-1], np.diff(self.knots_u)
+        mean, left, right = height / width, self.slopes[:-1], self.slopes[1:]
         if self.kind == "linear":
-            return u0 + height * xi, tf.math.log(height / width)
-        mean = height / width
-        mixed = xi * (1 - xi)
-        denominator = mean + (left + right - 2 * mean) * mixed
-        u = u0 + height * (mean * xi * xi + left * mixed) / denominator
-        rise = right * xi * xi + 2 * mean * mixed + left * (1 - xi) ** 2
-        return u, 2 * tf.math.log(mean / denominator) + tf.math.log(rise)
+            x0, u0, slope, log_slope = _looked_up(x, self.knots_x, start, base, mean, np.log(mean))
+            return u0 + slope * (x - x0), log_slope
+        # Polynomials in the position xi inside the interval, of the coordinate and of its slope.
+        bend, ratio = (left + right) / mean - 2, height / mean
+        rows = (start, 1 / width, base, ratio * left, ratio * (mean - left), bend, left, 2 * (mean - left))
+        x0, per_width, u0, first, second, bend, *rise = _looked_up(x, self.knots_x, *rows, left + right - 2 * mean)
+        xi = (x - x0) * per_width
+        denominator = 1 + bend * (xi - xi * xi)
+        u = u0 + xi * (first + second * xi) / denominator
+        return u, tf.math.log((rise[0] + xi * (rise[1] + rise[2] * xi)) / (denominator * denominator))
 
     def physical(self, u: tf.Tensor) -> tf.Tensor:
         """Inverse of :meth:`latent`.
@@ -96,7 +100,9 @@ class Projection:
             ``x`` in the observable's unit, inside its range, shape ``(n_events,)``.
         """
         u = tf.convert_to_tensor(u, tf.float64)
-        x0, width, u0, height, left, right = self._interval(u, self.knots_u)
+        widths, heights = np.diff(self.knots_x), np.diff(self.knots_u)
+        rows = (self.knots_x[:-1], widths, self.knots_u[:-1], heights, self.slopes[:-1], self.slopes[1:])
+        x0, width, u0, height, left, right = _looked_up(u, self.knots_u, *rows)
         rise = u - u0
         if self.kind == "linear":
             x = x0 + width * rise / height
@@ -110,21 +116,11 @@ class Projection:
             x = x0 + width * (-2 * c) / (b + root)
         return tf.clip_by_value(x, self.knots_x[0], self.knots_x[-1])
 
-    def _interval(self, at: tf.Tensor, knots: np.ndarray) -> list[tf.Tensor]:
-        """Left knot, width, latent height and slopes of the interval of each value."""
-        table = np.stack(
-            [
-                self.knots_x[:-1],
-                np.diff(self.knots_x),
-                self.knots_u[:-1],
-                np.diff(self.knots_u),
-                self.slopes[:-1],
-                self.slopes[1:],
-            ],
-            axis=1,
-        )
-        index = tf.searchsorted(tf.constant(knots[1:-1]), at, side="right")
-        return tf.unstack(tf.gather(tf.constant(table), index), axis=1)
+
+def _looked_up(at: tf.Tensor, knots: np.ndarray, *rows: np.ndarray) -> list[tf.Tensor]:
+    """What each row holds for the interval that a value lies in."""
+    index = tf.searchsorted(tf.constant(knots[1:-1]), at, side="right")
+    return tf.unstack(tf.gather(tf.constant(np.stack(rows, axis=1)), index), axis=1)
 
 
 def build_projection(

@@ -150,7 +150,7 @@ class Autoregressive:
             scaled = (u - middle) / middle
         else:
             scaled = u / LATENT_LIMIT
-        return (INPUT_LIMIT * scaled)[:, tf.newaxis]
+        return tf.expand_dims(INPUT_LIMIT * scaled, 1)
 
     def initial_weights(self, rng: np.random.Generator) -> list[dict[str, np.ndarray]]:
         """Initial weights of every factor."""
@@ -174,11 +174,12 @@ class Autoregressive:
             Eq. 7 of Menary and Price, "Learning to discover".
         """
         wanted = range(len(self.observables)) if only is None else only
-        columns = [self.features(number, u[:, number]) for number in range(max(wanted, default=0))]
+        coordinates = tf.unstack(u, num=len(self.observables), axis=1)
+        columns = [self.features(number, coordinates[number]) for number in range(max(wanted, default=0))]
         factors = self.factors
         return [
             factors[number].log_density(
-                factors[number].conditioner(weights[number], theta, joined(columns[:number], u)), u[:, number]
+                factors[number].conditioner(weights[number], theta, joined(columns[:number], u)), coordinates[number]
             )
             for number in wanted
         ]

@@ -143,9 +143,9 @@ class SmoothLayers:
             value += tf.cast(theta, dtype) @ weights["theta"]
         if self.n_features:
             value += tf.cast(features, dtype) @ weights["features"]
-        value = tf.nn.silu(value)
+        value = _silu(value)
         for number in range(1, len(self.hidden)):
-            value = tf.nn.silu(value @ weights[f"kernel_{number}"] + weights[f"bias_{number}"])
+            value = _silu(value @ weights[f"kernel_{number}"] + weights[f"bias_{number}"])
         return value @ weights["kernel_out"] + weights["bias_out"]
 
 
@@ -273,6 +273,11 @@ class MixtureConditioner:
             high,
             ((high - low) if self.network.n_components > 1 else highest - lowest) / self.network.n_components,
         )
+
+
+def _silu(value: tf.Tensor) -> tf.Tensor:
+    """SiLU as two operations; ``tf.nn.silu`` makes a function with a gradient of its own, slow to trace."""
+    return value * tf.sigmoid(value)
 
 
 def _hidden(network: SmoothNetwork, n_features: int) -> tuple[int, ...]:

@@ -38,17 +38,18 @@ class LatentMap:
             ``u``, shape ``(n_events, n_axes)``, and ``log |du/dx|``, shape ``(n_events,)``.
         """
         axes = range(len(self.observables)) if axes is None else axes
-        columns, log_slopes = [], [tf.zeros_like(x[:, 0])]
-        for column, axis in enumerate(axes):
+        columns, log_slopes = [], []
+        for axis, values in zip(axes, tf.unstack(x, num=len(axes), axis=1), strict=True):
             observable, projection = self.observables[axis], self.projections[axis]
             if projection is None:
-                category = tf.floor(x[:, column] - observable.low + 0.5)
+                category = tf.floor(values - observable.low + 0.5)
                 columns.append(tf.clip_by_value(category, 0.0, observable.n_categories - 1.0))
             else:
-                u, log_slope = projection.latent(x[:, column])
+                u, log_slope = projection.latent(values)
                 columns.append(u)
                 log_slopes.append(log_slope)
-        return tf.stack(columns, axis=-1), tf.add_n(log_slopes)
+        total = tf.add_n(log_slopes) if log_slopes else tf.zeros(tf.shape(x)[:1], tf.float64)
+        return tf.stack(columns, axis=-1), total
 
     def checked_latent(self, x: tf.Tensor, axes: Sequence[int] | None = None) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
         """Like :meth:`latent` for any events, and whether each is inside; those outside count as in the middle."""
@@ -61,14 +62,16 @@ class LatentMap:
     def physical(self, u: tf.Tensor) -> tf.Tensor:
         """Events in physical units from latent coordinates, both of shape ``(n_events, n_observables)``."""
         columns = []
-        for number, (observable, projection) in enumerate(zip(self.observables, self.projections, strict=True)):
-            columns.append(u[:, number] + observable.low if projection is None else projection.physical(u[:, number]))
+        coordinates = tf.unstack(u, num=len(self.observables), axis=1)
+        for observable, projection, values in zip(self.observables, self.projections, coordinates, strict=True):
+            columns.append(values + observable.low if projection is None else projection.physical(values))
         return tf.stack(columns, axis=-1)
 
     def limits(self, ends: tf.Tensor) -> tf.Tensor:
-        """Latent coordinate of one end of each axis, shape ``(n_observables,)``; what leaves the box is clipped."""
+        """Latent coordinates of lower and upper ends, shape ``(2, n_observables)``; what leaves the box is clipped."""
         columns = []
-        for number, (observable, projection) in enumerate(zip(self.observables, self.projections, strict=True)):
-            end = tf.clip_by_value(ends[number], *observable.limits)
-            columns.append(end - observable.low if projection is None else projection.latent(end[tf.newaxis])[0][0])
-        return tf.stack(columns)
+        sides = tf.unstack(ends, num=len(self.observables), axis=1)
+        for observable, projection, pair in zip(self.observables, self.projections, sides, strict=True):
+            inside = tf.clip_by_value(pair, *observable.limits)
+            columns.append(inside - observable.low if projection is None else projection.latent(inside)[0])
+        return tf.stack(columns, axis=1)

@@ -62,10 +62,12 @@ def log_density(u: tf.Tensor, parameters: MixtureParameters, low: float, high: f
         Eqs. 2 and 8 of Menary and Price, "Learning to discover"; the truncation is not in the paper.
     """
     mixture = parameters.bounded(low, high, u.dtype)
-    pull = (u[:, tf.newaxis] - mixture.mean) / mixture.width
+    pull = (tf.expand_dims(u, 1) - mixture.mean) / mixture.width
     log_terms = mixture.logit - tf.math.log(mixture.width) - 0.5 * tf.square(pull)
-    log_mass = tf.math.log(tf.reduce_sum(_masses(mixture, low, high), axis=-1))
-    return tf.reduce_logsumexp(log_terms, axis=-1) - LOG_SQRT_2PI - log_mass
+    # The logarithm of a sum of exponentials; the terms are finite, which TensorFlow's own checks at some cost.
+    largest = tf.stop_gradient(tf.reduce_max(log_terms, axis=-1, keepdims=True))
+    total = tf.reduce_sum(tf.exp(log_terms - largest), axis=-1)
+    return tf.squeeze(largest, -1) - LOG_SQRT_2PI + tf.math.log(total / tf.reduce_sum(_masses(mixture, low, high), -1))
 
 
 def cumulative(u: tf.Tensor, parameters: MixtureParameters, low: float, high: float) -> tf.Tensor:
@@ -221,7 +223,7 @@ def _tail_masses(mixture: MixtureParameters, start: tf.Tensor | float, stop: tf.
 
 def _column(value: tf.Tensor | float) -> tf.Tensor:
     value = tf.convert_to_tensor(value, tf.float64)
-    return value[:, tf.newaxis] if value.shape.rank else value
+    return tf.expand_dims(value, 1) if value.shape.rank else value
 
 
 def _truncated_normal(

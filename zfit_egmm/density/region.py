@@ -211,10 +211,8 @@ class Region:
     def _unpacked(self, extended: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
         """Inputs of the networks, and latent limits."""
         n_axes = len(self.density.observables)
-        low, high = tf.unstack(tf.reshape(extended[-2 * n_axes :], (2, n_axes)))
-        theta = extended[: -2 * n_axes]
-        limits = tf.stack([self.density.latent_map.limits(low), self.density.latent_map.limits(high)])
-        return self.density.inputs(theta), limits
+        limits = self.density.latent_map.limits(tf.reshape(extended[-2 * n_axes :], (2, n_axes)))
+        return self.density.inputs(extended[: -2 * n_axes]), limits
 
     def _of_points(self, positions: tf.Tensor, extended: tf.Tensor) -> tf.Tensor:
         inputs, limits = self._unpacked(extended)
