@@ -2,8 +2,9 @@
 
 Prints one line of JSON:
 
-- ``auc``: the classifier test of this package, the same trees in the ``c2st`` of sbi (without sbi: in the cross
-  validation of scikit-learn) on the very same events, and the largest area that any classifier can reach;
+- ``auc``: the classifier test of this package, trees and network, on the very same events the same trees in the cross
+  validation of scikit-learn and the same network in the ``c2st`` of sbi (if it is installed), and the largest area that
+  any classifier can reach;
 - ``kl``: Kullback-Leibler divergence per event from the truth, of this package and by a sum written out here;
 - ``calibration``: p-values of each factor from this package, and from scipy on the same transforms.
 
@@ -28,10 +29,12 @@ from zfit_egmm.diagnostics.auc import ScoredPairs
 from zfit_egmm.diagnostics.calibration import N_BINS, calibration
 from zfit_egmm.diagnostics.comparison import log_densities, model_events
 from zfit_egmm.diagnostics.divergences import true_divergence
-from zfit_egmm.diagnostics.two_sample import classifier_test
+from zfit_egmm.diagnostics.two_sample import classifier_test, untrained
+from zfit_egmm.events.sample import EventSample
 
 VALUES = (-1.0, -0.5, 0.0, 0.5, 1.0)
 EXACT_FACTOR = 4
+N_FOLDS = 5
 
 
 def main() -> None:
@@ -57,65 +60,62 @@ def trained(epochs: int, seed: int) -> Density:
     return train(events, TrainingConfig.preset("fast", seed=seed, epochs=epochs), progress=False)
 
 
-def areas(density: Density, sample, seed: int) -> dict:
-    """Areas of this package, of another program, and the largest possible one with its error."""
-    start = time.monotonic()
-    with threadpool_limits(1, user_api="openmp"):
-        ours = classifier_test(density, sample, max_events=sample.n_events, seed=seed)
-    seconds = time.monotonic() - start
+def areas(density: Density, sample: EventSample, seed: int) -> dict:
+    """Areas of this package, of other programs, and the largest possible one with its error."""
     model = model_events(density, sample, seed=seed)
     sides = [np.concatenate([events.x, events.theta], axis=1) for events in (sample, model)]
-    name, theirs, their_seconds = other_area(*sides, seed)
+    result: dict = {}
+    for classifier, other in (("trees", scikit_learn_area), ("network", sbi_area)):
+        start = time.monotonic()
+        with threadpool_limits(1, user_api="openmp"):
+            ours = classifier_test(density, sample, classifier=classifier, max_events=sample.n_events, seed=seed)
+            seconds = [time.monotonic() - start]
+            start = time.monotonic()
+            theirs = other(*sides, seed)
+            seconds.append(time.monotonic() - start)
+        result[classifier] = {
+            "zfit_egmm": [ours.auc, ours.auc_error],
+            "p_value": ours.p_value,
+            other.__name__.removesuffix("_area"): theirs,
+            "seconds": [round(one, 1) for one in seconds],
+        }
     many = toy.grid_sample(EXACT_FACTOR * sample.n_events // len(VALUES) ** 2, VALUES, seed=2000 + seed)
     partners = model_events(density, many, seed=seed + 1)
     scores = [
         log_densities(density, events.x, events.theta) - toy.log_prob(events.x, events.theta)
         for events in (many, partners)
     ]
-    largest, error = ScoredPairs(*scores, many.weights).auc()
-    return {
-        "zfit_egmm": [ours.auc, ours.auc_error],
-        "p_value": ours.p_value,
-        "seconds": round(seconds, 1),
-        name: theirs,
-        f"{name}_seconds": round(their_seconds, 1),
-        "largest_possible": [largest, error],
-    }
+    return {**result, "largest_possible": list(ScoredPairs(*scores, many.weights).auc())}
 
 
-def other_area(simulation: np.ndarray, model: np.ndarray, seed: int) -> tuple[str, float, float]:
-    """Area from ordinary cross validation with the same kind of trees."""
-    from sklearn.ensemble import HistGradientBoostingClassifier
+def scikit_learn_area(simulation: np.ndarray, model: np.ndarray, seed: int) -> float:
+    """Area from ordinary cross validation with the same trees."""
     from sklearn.metrics import roc_auc_score
     from sklearn.model_selection import KFold, cross_val_predict
 
-    settings = {
-        "learning_rate": 0.05,
-        "max_iter": 100,
-        "max_leaf_nodes": 8,
-        "min_samples_leaf": max(20, len(simulation) * 8 // 5 // 200),
-        "early_stopping": False,
-    }
-    start = time.monotonic()
-    with threadpool_limits(1, user_api="openmp"):
-        try:
-            import torch
-            from sbi.utils.metrics import c2st
-        except ImportError:
-            label = np.repeat([0, 1], [len(simulation), len(model)])
-            trees = HistGradientBoostingClassifier(random_state=seed, **settings)
-            folds = KFold(5, shuffle=True, random_state=seed)
-            rows = np.concatenate([simulation, model])
-            score = cross_val_predict(trees, rows, label, cv=folds, method="predict_proba")[:, 1]
-            name, area = "scikit-learn", float(roc_auc_score(label, score))
-        else:
-            sides = (torch.from_numpy(side) for side in (simulation, model))
-            options = {"classifier": HistGradientBoostingClassifier, "classifier_kwargs": settings}
-            name, area = "sbi", float(c2st(*sides, seed=seed, metric="roc_auc", **options))
-    return name, area, time.monotonic() - start
+    label = np.repeat([0, 1], [len(simulation), len(model)])
+    trees = untrained("trees", len(label) * (N_FOLDS - 1) // N_FOLDS, seed)
+    folds = KFold(N_FOLDS, shuffle=True, random_state=seed)
+    rows = np.concatenate([simulation, model])
+    return float(roc_auc_score(label, cross_val_predict(trees, rows, label, cv=folds, method="predict_proba")[:, 1]))
 
 
-def divergences(density: Density, sample) -> dict:
+def sbi_area(simulation: np.ndarray, model: np.ndarray, seed: int) -> float | None:
+    """Area from sbi with the same network."""
+    try:
+        import torch
+        from sbi.utils.metrics import c2st
+    except ImportError:
+        return None
+    network = untrained("network", (len(simulation) + len(model)) * (N_FOLDS - 1) // N_FOLDS, seed)[-1].get_params()
+    del network["random_state"]
+    sides = [torch.from_numpy(side) for side in (simulation, model)]
+    return float(
+        c2st(*sides, seed=seed, n_folds=N_FOLDS, metric="roc_auc", classifier="mlp", classifier_kwargs=network)
+    )
+
+
+def divergences(density: Density, sample: EventSample) -> dict:
     """The divergence from the truth, by the package and by hand."""
     ours = true_divergence(density, sample, toy.log_prob)
     by_hand = toy.log_prob(sample.x, sample.theta) - density.log_prob(sample.x, sample.theta)
@@ -125,7 +125,7 @@ def divergences(density: Density, sample) -> dict:
     }
 
 
-def p_values(density: Density, sample, seed: int) -> dict:
+def p_values(density: Density, sample: EventSample, seed: int) -> dict:
     """Tests of uniformity, factor by factor; the chi squares are of the same bins and have to agree."""
     ours = calibration(density, sample, seed=seed)
     transforms = conditional_cdf(density, sample.x, sample.theta, seed=seed)

@@ -147,7 +147,7 @@ def _trained(classifier: Classifier, inputs: list[np.ndarray], weights: np.ndarr
     is_model = np.repeat([False, True], len(weights))
     signed = np.concatenate([weights, weights])
     rows, label, size = np.concatenate(inputs), is_model ^ (signed < 0), np.abs(signed)
-    machine = _machine(classifier, len(rows), seed)
+    machine = untrained(classifier, len(rows), seed)
     with warnings.catch_warnings():
         # The network stops after its last pass in any case.
         warnings.filterwarnings("ignore", message=".*optimization hasn't converged.*")
@@ -156,7 +156,7 @@ def _trained(classifier: Classifier, inputs: list[np.ndarray], weights: np.ndarr
     return lambda x: np.clip(machine.predict_proba(x)[:, 1], CERTAIN, 1 - CERTAIN)
 
 
-def _machine(classifier: Classifier, n_rows: int, seed: int) -> Any:
+def untrained(classifier: Classifier, n_rows: int, seed: int) -> Any:
     """An untrained classifier."""
     from sklearn.ensemble import HistGradientBoostingClassifier
     from sklearn.neural_network import MLPClassifier
