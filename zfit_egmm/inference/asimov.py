@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import zfit
 
-from zfit_egmm.inference.components import Component, components_of
+from zfit_egmm.inference.components import Component, allowed_range, components_of
 
 ASIMOV_EVENTS = 20_000
 
@@ -99,30 +99,9 @@ def stationary_weights(
     return first * (1 + scores @ change)
 
 
-class NoFluctuations:
-    """Stands in for a generator of random numbers where every draw is to be its mean.
-
-    With it :meth:`zfit_egmm.inference.auxiliary.Auxiliary.draw` gives the auxiliary measurements of an Asimov sample.
-    """
-
-    def multivariate_normal(self, mean: np.ndarray, covariance: np.ndarray) -> np.ndarray:
-        """The mean of Gaussian numbers."""
-        del covariance
-        return mean
-
-    def normal(self, mean: np.ndarray, width: np.ndarray) -> np.ndarray:
-        """The mean of Gaussian numbers."""
-        del width
-        return mean
-
-    def poisson(self, mean: np.ndarray) -> np.ndarray:
-        """The mean of Poisson numbers, not rounded."""
-        return mean
-
-
 def _score(parts: Sequence[Component], densities: np.ndarray, parameter: Any, events: zfit.Data) -> np.ndarray:
     """Derivative of the log density of events with respect to a parameter, in units of a step."""
-    centre, low, high = float(parameter.value()), *_limits(parameter)
+    centre, low, high = float(parameter.value()), *allowed_range(parameter)
     step = STEP * (high - low if np.isfinite(high - low) else max(abs(centre), 1.0))
     if low <= centre - step and centre + step <= high:
         offsets = {-step: -0.5, step: 0.5}
@@ -157,11 +136,3 @@ def _coefficients(parts: Sequence[Component]) -> np.ndarray:
 
 def _log_density(parts: Sequence[Component], densities: np.ndarray) -> np.ndarray:
     return np.log(np.maximum(_coefficients(parts) @ densities, 1e-300))
-
-
-def _limits(parameter: Any) -> tuple[float, float]:
-    if not parameter.has_limits:
-        return -np.inf, np.inf
-    low = -np.inf if parameter.lower is None else float(parameter.lower)
-    high = np.inf if parameter.upper is None else float(parameter.upper)
-    return low, high

@@ -55,8 +55,8 @@ class Auxiliary:
             total += tf.convert_to_tensor(entry.value(), tf.float64)
         return total
 
-    def draw(self, rng: np.random.Generator) -> list[np.ndarray]:
-        """Observations as they fluctuate around the current parameters.
+    def draw(self, rng: np.random.Generator | None) -> list[np.ndarray]:
+        """Observations as they fluctuate around the current parameters, or their means without random numbers.
 
         Raises:
             TypeError: If a constraint is not Gaussian, Poisson or log-normal.
@@ -64,16 +64,16 @@ class Auxiliary:
         return [_draw(entry, rng) for entry in self._measured]
 
 
-def _draw(constraint: Any, rng: np.random.Generator) -> np.ndarray:
+def _draw(constraint: Any, rng: np.random.Generator | None) -> np.ndarray:
     centre = np.array([float(parameter.value()) for parameter in constraint._ordered_params])
     if isinstance(constraint, zfit.constraint.GaussianConstraint):
-        return rng.multivariate_normal(centre, np.asarray(constraint.covariance))
+        return centre if rng is None else rng.multivariate_normal(centre, np.asarray(constraint.covariance))
     if isinstance(constraint, zfit.constraint.PoissonConstraint):
-        return rng.poisson(centre).astype(float)
+        return centre if rng is None else rng.poisson(centre).astype(float)
     if isinstance(constraint, zfit.constraint.LogNormalConstraint):
         # The observation is the logarithm of the median.
         width = np.array([float(value) for value in constraint.dist_params(constraint.observation)["scale"]])
-        return rng.normal(np.log(centre), width)
+        return np.log(centre) if rng is None else rng.normal(np.log(centre), width)
     raise TypeError(
         f"toys need to know how the measurement behind {type(constraint).__name__} fluctuates; use a Gaussian, "
         "Poisson or LogNormal constraint, or a function of the parameters for one that does not fluctuate"

@@ -10,7 +10,7 @@ import numpy as np
 import tensorflow as tf
 import zfit
 
-from zfit_egmm.inference.asimov import ASIMOV_EVENTS, NoFluctuations, asimov_sample
+from zfit_egmm.inference.asimov import ASIMOV_EVENTS, asimov_sample
 from zfit_egmm.inference.likelihood import Likelihood
 from zfit_egmm.inference.minimum import Minimum, fit
 
@@ -122,7 +122,7 @@ class ProfileRatio:
 
 def is_weighted(likelihood: Likelihood) -> bool:
     """Whether some events count more than others."""
-    return any(bool(tf.reduce_any(weights != 1)) for weights in likelihood._weights)
+    return any(bool(tf.reduce_any(weights != 1)) for weights in likelihood.weights)
 
 
 def data_of(likelihood: Likelihood) -> list[Any]:
@@ -131,7 +131,7 @@ def data_of(likelihood: Likelihood) -> list[Any]:
         return list(likelihood.x)
     return [
         zfit.Data.from_tensor(obs=model.space, tensor=x, weights=weights, guarantee_limits=True)
-        for model, x, weights in zip(likelihood.models, likelihood.x, likelihood._weights, strict=True)
+        for model, x, weights in zip(likelihood.models, likelihood.x, likelihood.weights, strict=True)
     ]
 
 
@@ -159,7 +159,7 @@ def asimov_ratio(
         n_events: Events of the sample of each model.
         seed: Seed of the sample.
     """
-    n_data = [float(tf.reduce_sum(weights)) for weights in likelihood._weights]
+    n_data = [float(tf.reduce_sum(weights)) for weights in likelihood.weights]
     with likelihood.restored():
         likelihood.set_values(true)
         samples = []
@@ -168,8 +168,7 @@ def asimov_ratio(
             n_expected = sum(terms) if likelihood.is_extended else n_data[number]
             samples.append(asimov_sample(model, n_expected, n_events=n_events, seed=seed + number))
         likelihood.set_data(samples)
-        no_fluctuations: Any = NoFluctuations()
-        likelihood.auxiliary.set(likelihood.auxiliary.draw(no_fluctuations))
+        likelihood.auxiliary.set(likelihood.auxiliary.draw(None))
     return ProfileRatio(likelihood, parameter, start=true)
 
 

@@ -11,7 +11,7 @@ import tensorflow as tf
 import zfit
 
 from zfit_egmm.inference.auxiliary import Auxiliary
-from zfit_egmm.inference.components import Component, components_of
+from zfit_egmm.inference.components import Component, allowed_range, components_of
 
 SMALLEST_DENSITY = 1e-307
 """Below it a density counts as this, as in zfit's own losses."""
@@ -49,7 +49,7 @@ class Likelihood:
         self._densities: dict[int, Callable] = {}
         self._kept: dict[int, tuple[tuple, tf.Tensor]] = {}
         self.x: list[tf.Tensor] = []
-        self._weights: list[tf.Tensor] = []
+        self.weights: list[tf.Tensor] = []
         self.set_data(loss.data)
 
     def set_data(self, data: Sequence[Any]) -> None:
@@ -62,7 +62,7 @@ class Likelihood:
         if len(data) != len(self.models):
             raise ValueError(f"there are {len(self.models)} models, but {len(data)} data sets")
         columns = [_columns(model, one) for model, one in zip(self.models, data, strict=True)]
-        self.x, self._weights = [x for x, _ in columns], [weights for _, weights in columns]
+        self.x, self.weights = [x for x, _ in columns], [weights for _, weights in columns]
         self._kept = {}
 
     @property
@@ -83,7 +83,7 @@ class Likelihood:
     @property
     def limits(self) -> dict[str, tuple[float, float]]:
         """Limits of the parameters, infinite where there are none."""
-        return {parameter.name: _limits(parameter) for parameter in self.parameters}
+        return {parameter.name: allowed_range(parameter) for parameter in self.parameters}
 
     def set_values(self, values: Mapping[str, float]) -> None:
         """Set parameters; the limits are not checked."""
@@ -126,7 +126,7 @@ class Likelihood:
             self._functions[key] = self._make(kind, varying)
         vector = tf.constant(at, tf.float64)
         still = [self._still_density(n, vector) for n in range(len(self.flat)) if n not in varying]
-        return self._functions[key](vector, self.x, self._weights, still)
+        return self._functions[key](vector, self.x, self.weights, still)
 
     def _still_density(self, number: int, vector: tf.Tensor) -> tf.Tensor:
         """Density of a component whose shape does not change, kept for the data and the values of its parameters."""
@@ -229,11 +229,3 @@ def _as_data(x: tf.Tensor, space: zfit.Space) -> zfit.Data:
 
 def _vector(n: int | None) -> tf.TensorSpec:
     return tf.TensorSpec([n], tf.float64)
-
-
-def _limits(parameter: Any) -> tuple[float, float]:
-    if not parameter.has_limits:
-        return -np.inf, np.inf
-    low = -np.inf if parameter.lower is None else float(parameter.lower)
-    high = np.inf if parameter.upper is None else float(parameter.upper)
-    return low, high

@@ -14,7 +14,7 @@ from zfit_egmm.inference.hypotheses import off_limits
 from zfit_egmm.inference.likelihood import Likelihood
 from zfit_egmm.inference.minimum import as_likelihood, check_values, fit
 from zfit_egmm.inference.projections import Projection, chi_square, projections_of
-from zfit_egmm.inference.sources import FromModel
+from zfit_egmm.inference.sources import FromModel, draw_toy
 from zfit_egmm.inference.toy_fit import Row, ToyFit
 
 
@@ -79,9 +79,7 @@ class ProjectionToys:
             seed: Of everything random in this toy.
         """
         likelihood, rng = self.likelihood, np.random.default_rng(seed)
-        likelihood.set_values(point)
-        likelihood.set_data(self._source(point, rng))
-        likelihood.auxiliary.set(likelihood.auxiliary.draw(rng))
+        draw_toy(likelihood, self._source, point, rng)
         start, retry = off_limits(likelihood, point), int(rng.integers(2**31))
         best = fit(likelihood, start=start, starts=self._starts, hesse=False, seed=retry)
         row: Row = {"n_events": likelihood.n_events, "valid": best.is_valid}

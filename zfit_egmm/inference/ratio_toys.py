@@ -12,7 +12,7 @@ from zfit_egmm.inference.campaign import ToyResults
 from zfit_egmm.inference.hypotheses import ProfileRatio
 from zfit_egmm.inference.likelihood import Likelihood
 from zfit_egmm.inference.minimum import as_likelihood, check_values
-from zfit_egmm.inference.sources import FromModel
+from zfit_egmm.inference.sources import FromModel, draw_toy
 from zfit_egmm.inference.toy_fit import Row, ToyFit
 from zfit_egmm.inference.toy_settings import ToySettings, round_value
 from zfit_egmm.inference.undefined_shapes import undefined_at
@@ -70,9 +70,7 @@ class RatioToys:
             seed: Of everything random in this toy.
         """
         likelihood, rng = self.likelihood, np.random.default_rng(seed)
-        likelihood.set_values(point)
-        likelihood.set_data(self._source(point, rng))
-        likelihood.auxiliary.set(likelihood.auxiliary.draw(rng))
+        draw_toy(likelihood, self._source, point, rng)
         retry = int(rng.integers(2**31))
         profile = ProfileRatio(
             likelihood, self._parameter, start=point, starts=self._starts, undefined=self._undefined, seed=retry

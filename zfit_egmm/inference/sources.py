@@ -172,3 +172,18 @@ class FromEvents:
                 f"at {there[:10].tolist()}" + (" ..." if len(there) > 10 else "")
             )
         return rows
+
+
+def draw_toy(
+    likelihood: Likelihood,
+    source: Source,
+    true: Mapping[str, float],
+    rng: np.random.Generator,
+    *,
+    randomise: bool = True,
+) -> None:
+    """Give a likelihood true parameters, a toy's events and, if wanted, auxiliary measurements that fluctuate."""
+    likelihood.set_values(true)
+    likelihood.set_data(source(true, rng))
+    if randomise:
+        likelihood.auxiliary.set(likelihood.auxiliary.draw(rng))

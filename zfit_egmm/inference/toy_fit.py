@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from zfit_egmm.inference.minimum import Minimum, as_likelihood, check_values, fit
-from zfit_egmm.inference.sources import FromEvents, FromModel, Source
+from zfit_egmm.inference.sources import FromEvents, FromModel, Source, draw_toy
 
 Row = dict[str, float | int | bool | str]
 
@@ -107,10 +107,7 @@ class ToyFit:
 
     def _run(self, true: Mapping[str, float], rng: np.random.Generator) -> Row:
         likelihood = self.likelihood
-        likelihood.set_values(true)
-        likelihood.set_data(self._source(true, rng))
-        if self._randomise:
-            likelihood.auxiliary.set(likelihood.auxiliary.draw(rng))
+        draw_toy(likelihood, self._source, true, rng, randomise=self._randomise)
         starts = self._starts(true) if callable(self._starts) else self._starts
         best = fit(likelihood, start=true, starts=starts, seed=int(rng.integers(2**31)))
         fixed_fits, best = self._conditional(true, best)
