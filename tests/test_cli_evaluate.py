@@ -10,7 +10,7 @@ import pytest
 
 from zfit_egmm.cli.evaluate import read_events
 from zfit_egmm.density.ensemble import EnsembleDensity
-from zfit_egmm.diagnostics import evaluate as module
+from zfit_egmm.diagnostics import evaluation as module
 from zfit_egmm.events.root import write_columns
 from zfit_egmm.saved_ensemble import save_ensemble
 

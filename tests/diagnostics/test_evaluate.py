@@ -13,7 +13,7 @@ from gaussian_density import GaussianDensity
 
 from zfit_egmm import EventSample
 from zfit_egmm.diagnostics import report, stages
-from zfit_egmm.diagnostics.evaluate import evaluate
+from zfit_egmm.diagnostics.evaluation import evaluate
 from zfit_egmm.diagnostics.findings import status_of, typical_bias
 from zfit_egmm.diagnostics.results import Results
 from zfit_egmm.diagnostics.sections import SECTIONS
@@ -52,7 +52,7 @@ def only(monkeypatch):
 
     def choose(*names):
         chosen = tuple(stage for stage in STAGES if stage.name in names)
-        monkeypatch.setattr("zfit_egmm.diagnostics.evaluate.STAGES", chosen)
+        monkeypatch.setattr("zfit_egmm.diagnostics.evaluation.STAGES", chosen)
 
     return choose
 

@@ -65,7 +65,7 @@ def _ordinary_cross_validation(density, sample, seed):
 @pytest.fixture(autouse=True)
 def _quick_classifier(monkeypatch):
     # Linear classifiers take no time, and depend on the labels that they are trained with as much as any.
-    monkeypatch.setattr(two_sample, "_machine", lambda *_: LogisticRegression())
+    monkeypatch.setattr(two_sample, "untrained", lambda *_: LogisticRegression())
     monkeypatch.setattr(two_sample, "N_PERMUTATIONS", 99)
 
 

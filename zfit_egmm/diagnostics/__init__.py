@@ -10,7 +10,7 @@ from zfit_egmm.diagnostics.divergences import (
     true_divergence,
 )
 from zfit_egmm.diagnostics.energy import EnergyTest, energy_test
-from zfit_egmm.diagnostics.evaluate import Evaluation, evaluate
+from zfit_egmm.diagnostics.evaluation import Evaluation, evaluate
 from zfit_egmm.diagnostics.marginals import (
     PairPulls,
     PullFrequencies,

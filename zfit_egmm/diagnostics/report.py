@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from zfit_egmm.diagnostics.evaluate import Evaluation
+from zfit_egmm.diagnostics.evaluation import Evaluation
 from zfit_egmm.diagnostics.sections import SECTIONS, Content, Section
 from zfit_egmm.diagnostics.summary import provenance, summary
 from zfit_egmm.diagnostics.thresholds import Thresholds
@@ -51,7 +51,7 @@ def write_report(
     """Write ``evaluate.html`` and ``evaluate.json``.
 
     Args:
-        evaluation: Result of :func:`zfit_egmm.diagnostics.evaluate.evaluate`.
+        evaluation: Result of :func:`zfit_egmm.diagnostics.evaluate`.
         folder: Where to write; made if there is none.
         overwrite: Whether an earlier report may be replaced.
         inputs: More on where the events come from, for example files and cuts.

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from zfit_egmm.diagnostics.evaluate import Evaluation
+from zfit_egmm.diagnostics.evaluation import Evaluation
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

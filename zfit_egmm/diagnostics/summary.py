@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from zfit_egmm.diagnostics.evaluate import Evaluation
+from zfit_egmm.diagnostics.evaluation import Evaluation
 from zfit_egmm.diagnostics.findings import typical_bias
 from zfit_egmm.diagnostics.marginals import PullFrequencies
 from zfit_egmm.diagnostics.results import Results
