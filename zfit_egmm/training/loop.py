@@ -10,6 +10,7 @@ import numpy as np
 
 from zfit_egmm.training.checkpoint import Checkpoint
 from zfit_egmm.training.config import Settings, TrainingConfig
+from zfit_egmm.training.decay import factor_decays
 from zfit_egmm.training.interruption import Interrupted, Interruption
 from zfit_egmm.training.prepare import Prepared
 from zfit_egmm.training.progress import TrainingProgress
@@ -113,6 +114,8 @@ class Loop:
         order = np.random.default_rng([self.config.seed, 1, epoch]).permutation(len(self.prepared.training))
         first = self.steps - epoch * self.steps_per_epoch
         active, scales = self.active, np.array([factor.rate_scale for factor in self.factors])
+        best = np.array([factor.best_loss for factor in self.factors])
+        decays = factor_decays(self.settings.weight_decay, self.prepared.marginal_losses, best)
         data, size = self.prepared.training, self.settings.batch_size
         done = first
         for number in range(first, self.steps_per_epoch):
@@ -121,7 +124,9 @@ class Loop:
             rows = order[number * size : (number + 1) * size]
             rates = (self._rate() * scales).astype(np.float32)
             before = self.seconds
-            losses = self.optimiser.train_step(active, rates, data.u[rows], data.theta[rows], data.weights[rows])
+            losses = self.optimiser.train_step(
+                active, rates, decays, data.u[rows], data.theta[rows], data.weights[rows]
+            )
             if not self._compiling:
                 self._compiling = self.seconds - before
             self._check_finite(losses, active, epoch, rates)

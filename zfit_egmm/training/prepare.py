@@ -14,6 +14,7 @@ from zfit_egmm.events.sample import EventSample
 from zfit_egmm.observables import LATENT_LIMIT
 from zfit_egmm.projection import Projection, build_projection
 from zfit_egmm.training.config import TrainingConfig, validation_fraction
+from zfit_egmm.training.decay import marginal_losses
 
 FEWEST_EVENTS = 100
 FEWEST_PER_COLUMN = 25
@@ -47,6 +48,7 @@ class Prepared:
     projections: tuple[Projection | None, ...]
     scaling: ThetaScaling
     latent_ranges: tuple[tuple[float, float], ...]
+    marginal_losses: np.ndarray
     effective_events: float
 
 
@@ -99,6 +101,7 @@ def prepare(sample: EventSample, config: TrainingConfig) -> Prepared:
         projections=projections,
         scaling=scaling,
         latent_ranges=tuple(_latent_range(column) for column in train_arrays.u.T),
+        marginal_losses=marginal_losses(sample.observables, train_arrays.u, train_arrays.weights),
         effective_events=training.effective_events,
     )
 

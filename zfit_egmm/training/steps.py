@@ -22,7 +22,6 @@ class Optimiser:
         autoregressive: The factors.
         weights: Initial weights of every factor.
         average_decay: Decay per step of the running average.
-        weight_decay: Decay of the kernels per step, in units of the learning rate.
         use_xla: Whether steps are compiled with XLA, which takes about a second per factor and then
             saves a quarter of the time.
 
@@ -39,12 +38,10 @@ class Optimiser:
         weights: Sequence[dict[str, np.ndarray]],
         average_decay: float,
         *,
-        weight_decay: float,
         use_xla: bool,
     ) -> None:
         self.autoregressive = autoregressive
         self.average_decay = average_decay
-        self.weight_decay = weight_decay
         self.use_xla = use_xla
         self.step = tf.Variable(0.0, dtype=tf.float32, trainable=False)
 
@@ -59,13 +56,20 @@ class Optimiser:
         self._evaluate = tf.function(self._losses, reduce_retracing=True, autograph=False)
 
     def train_step(
-        self, active: tuple[int, ...], rates: np.ndarray, u: np.ndarray, theta: np.ndarray, event_weights: np.ndarray
+        self,
+        active: tuple[int, ...],
+        rates: np.ndarray,
+        decays: np.ndarray,
+        u: np.ndarray,
+        theta: np.ndarray,
+        event_weights: np.ndarray,
     ) -> np.ndarray:
         """One step on a batch.
 
         Args:
             active: Positions of the factors that still train.
             rates: Learning rate of every factor, float32, shape ``(n_factors,)``.
+            decays: Decay of the kernels of every factor in units of the learning rate, float32, same shape.
             u: Latent coordinates, float32, shape ``(batch_size, n_observables)``.
             theta: Network inputs, float32, shape ``(batch_size, n_inputs)``.
             event_weights: Float32, shape ``(batch_size,)``, mean one over the sample.
@@ -76,8 +80,11 @@ class Optimiser:
         self.step.assign_add(1.0)
         batch = tuple(tf.constant(array) for array in (u, theta, event_weights))
         step = self.step.read_value()
-        losses = self._pool.map(lambda number: self._function(number)(step, rates[number], *batch).numpy(), active)
-        return np.array(list(losses))
+
+        def loss(number: int) -> float:
+            return self._function(number)(step, rates[number], decays[number], *batch).numpy()
+
+        return np.array(list(self._pool.map(loss, active)))
 
     def losses(self, u: np.ndarray, theta: np.ndarray, event_weights: np.ndarray, size: int = 16384) -> np.ndarray:
         """Mean loss with the averaged weights, nats per event.
@@ -126,7 +133,14 @@ class Optimiser:
         return self._compiled[number]
 
     def _step(
-        self, number: int, step: tf.Tensor, rate: tf.Tensor, u: tf.Tensor, theta: tf.Tensor, event_weights: tf.Tensor
+        self,
+        number: int,
+        step: tf.Tensor,
+        rate: tf.Tensor,
+        weight_decay: tf.Tensor,
+        u: tf.Tensor,
+        theta: tf.Tensor,
+        event_weights: tf.Tensor,
     ) -> tf.Tensor:
         with tf.GradientTape() as tape:
             (part,) = self.autoregressive.log_densities(self.weights, theta, u, only=(number,))
@@ -135,17 +149,19 @@ class Optimiser:
         correction = tf.sqrt(1 - BETA_2**step) / (1 - BETA_1**step)
         decay = tf.minimum(self.average_decay, (1 + step) / (AVERAGE_START + step))
         for name, slope in gradient.items():
-            self._update(number, name, slope, rate * correction, decay)
+            self._update(number, name, slope, rate * correction, weight_decay, decay)
         return loss
 
-    def _update(self, number: int, name: str, slope: tf.Tensor, rate: tf.Tensor, decay: tf.Tensor) -> None:
+    def _update(
+        self, number: int, name: str, slope: tf.Tensor, rate: tf.Tensor, weight_decay: tf.Tensor, decay: tf.Tensor
+    ) -> None:
         weight, average = self.weights[number][name], self.average[number][name]
         first, second = self.first[number][name], self.second[number][name]
         new_first = first.assign(BETA_1 * first + (1 - BETA_1) * slope)
         new_second = second.assign(BETA_2 * second + (1 - BETA_2) * tf.square(slope))
         change = new_first / (tf.sqrt(new_second) + EPSILON)
         if weight.shape.rank == 2:
-            change += self.weight_decay * weight
+            change += weight_decay * weight
         new_weight = weight.assign_sub(rate * change)
         average.assign(decay * average + (1 - decay) * new_weight)
 

@@ -64,9 +64,7 @@ def train(
     weights = autoregressive.initial_weights(np.random.default_rng([config.seed, 0]))
     _check_capacity(weights, prepared)
     use_xla = settings.epochs * len(prepared.training) > XLA_PAYS
-    optimiser = Optimiser(
-        autoregressive, weights, settings.average_decay, weight_decay=settings.weight_decay, use_xla=use_xla
-    )
+    optimiser = Optimiser(autoregressive, weights, settings.average_decay, use_xla=use_xla)
     names = tuple(observable.name for observable in sample.observables)
     loop = Loop(prepared, config, settings, optimiser, History(names), saved)
     with TrainingProgress(is_enabled=progress, title=_title(sample)) as display:
