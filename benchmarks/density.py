@@ -3,8 +3,9 @@
 Accuracy is the KL divergence of the truth to the model, in nats, at points of the parameters and averaged
 over the grid of the training. Speed is the cost of the training and the rates of log density and sampling.
 Peers (other models, see peers.py) train on the same events with the CPU time that the density's training
-took. Everything runs in processes of its own, one after the other; with peers, each on one thread. Rates
-of peers are those of latent coordinates, without the map from or to observables.
+took. Everything runs in processes of its own, one after the other; with peers, each on one thread. Peers
+learn the latent coordinates of the published projection, which fade out towards both ends: those of the density
+end abruptly, which only truncated components can follow. Their rates are without the map from or to observables.
 
     python benchmarks/density.py
     python benchmarks/density.py --dense --quality thorough --save toy.egmm
@@ -93,8 +94,9 @@ def measure_density(arguments: argparse.Namespace) -> dict:
     drawn = density.sample(RATE_EVENTS, RATE_THETA, seed=1)
     if arguments.peer:
         sample = _events(arguments)
-        u, _ = _latent(density, sample.x)
-        test_u, log_jacobian = _latent(density, x)
+        latent_map = _published_latent_map(sample)
+        u, _ = _latent(latent_map, sample.x)
+        test_u, log_jacobian = _latent(latent_map, x)
         np.savez(
             arguments.folder / "latent.npz",
             u=u,
@@ -177,11 +179,20 @@ def _events(arguments: argparse.Namespace):
     return toy.grid_sample(n, values, arguments.seed)
 
 
-def _latent(density, x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def _published_latent_map(sample):
+    from zfit_egmm.density.latent import LatentMap
+    from zfit_egmm.projection import build_projection
+
+    return LatentMap(
+        sample.observables, tuple(build_projection(o, sample.column(o.name), kind="linear") for o in sample.observables)
+    )
+
+
+def _latent(latent_map, x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Latent coordinates in float32, and the log of the Jacobian."""
     import tensorflow as tf
 
-    parts = [density.latent(tf.constant(x[start : start + CHUNK])) for start in range(0, len(x), CHUNK)]
+    parts = [latent_map.latent(tf.constant(x[start : start + CHUNK])) for start in range(0, len(x), CHUNK)]
     u, log_jacobian = (np.concatenate([part.numpy() for part in column]) for column in zip(*parts, strict=True))
     return u.astype(np.float32), log_jacobian
 
