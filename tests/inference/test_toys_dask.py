@@ -15,6 +15,7 @@ from toy_experiments import Numbers, numbers
 from zfit_egmm.inference.campaign import ToyResults
 from zfit_egmm.inference.toys import run_toys
 
+dask = pytest.importorskip("dask")
 distributed = pytest.importorskip("distributed")
 
 # Dask warns of connections that close when a worker is killed, and of its own deprecations.
@@ -25,8 +26,13 @@ POINTS = ({"mu": 0.0}, {"mu": 1.5})
 
 @pytest.fixture(scope="module")
 def client():
-    """Two workers; one that dies is started anew."""
+    """Two workers; one that dies is started anew.
+
+    Dask looks again some time after each death, and gives a worker up that has then no process; with its default of
+    15 s, a worker that dies twice 15 s apart is given up while it starts anew.
+    """
     with (
+        dask.config.set({"distributed.deploy.lost-worker-timeout": "1 hour"}),
         distributed.LocalCluster(
             n_workers=2, threads_per_worker=1, processes=True, dashboard_address=None, silence_logs=50
         ) as cluster,
