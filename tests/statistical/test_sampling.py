@@ -13,7 +13,7 @@ from zfit_egmm.density.conditioners import SmoothNetwork
 from zfit_egmm.density.theta import ThetaScaling
 from zfit_egmm.projection import build_projection
 
-N_GRID = 401
+N_GRID = 201
 RANGES = ((-5.0, 5.0),) * 3
 
 
