@@ -11,6 +11,8 @@ With --leave-out, a theta is not trained on, and all its events are there to tes
     python benchmarks/h4l.py h4l.root --time-budget 300 --peer torch-mixture
 
 The errors of biases and differences count both the number of samples and the number of events they come from.
+"score_error" is how far the slope of the learned log density in theta is from the exact one, event by event: the mean
+square over the exact information. A few samples with two maxima decide differences of fits; all events decide this.
 """
 
 from __future__ import annotations
@@ -60,6 +62,9 @@ RANGE_FACTOR = 1.5
 CORE = 2.0
 N_NODES = 61
 N_FINE = 4001
+
+# Half of the distance in theta over which slopes are taken; statistical errors of the fits are larger.
+SCORE_STEP = 0.25
 
 
 class MatrixElements(NamedTuple):
@@ -199,6 +204,20 @@ def summarise(best: np.ndarray, exact: np.ndarray, theta: float, n_events: int, 
     }
 
 
+def score_error(learned: np.ndarray, exact: np.ndarray) -> dict:
+    """Mean square error of learned scores over the mean square of the exact ones.
+
+    Args:
+        learned: Learned log densities of the same events at two values of theta, shape ``(n_events, 2)``.
+        exact: Exact ones.
+    """
+    error, information = np.square(np.diff(learned - exact)[:, 0]), np.square(np.diff(exact)).mean()
+    return {
+        "score_error": error.mean() / information,
+        "score_error_error": error.std(ddof=1) / math.sqrt(len(error)) / information,
+    }
+
+
 def _robust_spread(values: np.ndarray) -> float:
     """Half of the central 68.27 %, insensitive to fits that end at the minimum of the other sign."""
     low, high = np.quantile(values, [0.158655, 0.841345])
@@ -209,14 +228,21 @@ def measure(log_density: LogDensity, events: Events, arguments: argparse.Namespa
     """Fit the samples of every theta to test with the model and with the exact likelihood; lists over theta."""
     limit = RANGE_FACTOR * np.abs(events.theta).max()
     at = nodes(limit)
-    acceptance = log_acceptance(at, events.theta, events.elements)
+    around = np.add.outer(arguments.theta, [-SCORE_STEP, SCORE_STEP])
+    acceptance = log_acceptance(np.concatenate([at, around.ravel()]), events.theta, events.elements)
+    acceptance, around_acceptance = acceptance[: len(at)], acceptance[len(at) :].reshape(around.shape)
     there = np.unique(events.theta).tolist()
     rows: list[dict] = []
     start = time.perf_counter()
-    for theta in arguments.theta:
+
+    def curves_at(values: np.ndarray, held_out: np.ndarray) -> np.ndarray:
+        return np.stack([log_density(events.x[held_out], np.array([value])) for value in values], axis=1)
+
+    for theta, pair, pair_acceptance in zip(arguments.theta, around, around_acceptance, strict=True):
         held_out = np.flatnonzero((events.theta == theta) & ~events.is_training)
-        exact_curves = log_generated_ratio(at, events.elements.select(held_out)) - acceptance
-        curves = np.stack([log_density(events.x[held_out], np.array([value])) for value in at], axis=1)
+        elements = events.elements.select(held_out)
+        exact_curves = log_generated_ratio(at, elements) - acceptance
+        curves = curves_at(at, held_out)
         rng = np.random.default_rng([SAMPLE_SEED, there.index(theta)])
         samples = rng.integers(0, len(held_out), (arguments.samples, arguments.sample_size))
         exact, exact_of_all = fit_samples(at, exact_curves, samples)
@@ -226,6 +252,7 @@ def measure(log_density: LogDensity, events: Events, arguments: argparse.Namespa
                 "theta": theta,
                 "n_held_out": len(held_out),
                 **summarise(best, exact, theta, len(held_out), arguments.sample_size),
+                **score_error(curves_at(pair, held_out), log_generated_ratio(pair, elements) - pair_acceptance),
                 "exact_bias": exact.mean() - theta,
                 "exact_spread": exact.std(ddof=1),
                 "exact_robust_spread": _robust_spread(exact),
@@ -237,7 +264,8 @@ def measure(log_density: LogDensity, events: Events, arguments: argparse.Namespa
         )
         tell(
             f"theta {theta:g}: bias {rows[-1]['bias']:.3f}, spread {rows[-1]['spread']:.3f}, exact bias "
-            f"{rows[-1]['exact_bias']:.3f}, spread {rows[-1]['exact_spread']:.3f}, {time.perf_counter() - start:.0f} s"
+            f"{rows[-1]['exact_bias']:.3f}, spread {rows[-1]['exact_spread']:.3f}, "
+            f"error of the score {rows[-1]['score_error']:.3f}, {time.perf_counter() - start:.0f} s"
         )
     return {name: [row[name] for row in rows] for name in rows[0]}
 

@@ -101,6 +101,18 @@ def test_biases_and_spreads_of_known_fits():
     assert result["bias_error"] == pytest.approx(0.6 * math.sqrt(1 / 4000 + 1 / 100), rel=0.05)
 
 
+def test_error_of_a_known_score():
+    rng = np.random.default_rng(2)
+    x, noise = rng.normal(0, 1, 50_000), rng.normal(0, 0.3, 50_000)
+    exact = np.stack([-0.5 * (x + 0.25) ** 2, -0.5 * (x - 0.25) ** 2], axis=1)
+    # Its slope is 0.8 x with noise of 0.3: an error of 0.2^2 + 0.3^2 of the information, which is one.
+    learned = 0.8 * exact + np.stack([np.zeros(50_000), 0.5 * noise], axis=1)
+    found = h4l.score_error(learned, exact)
+    assert found["score_error"] == pytest.approx(0.13, abs=5 * found["score_error_error"])
+    assert found["score_error_error"] < 0.002
+    assert h4l.score_error(exact, exact)["score_error"] == 0
+
+
 def _gaussian(centre, sigma):
     return lambda points: -0.5 * np.square((points - centre) / sigma).sum(axis=1)
 
