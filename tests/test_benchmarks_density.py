@@ -98,7 +98,7 @@ def test_accuracy_of_the_truth_and_of_wrong_densities():
 
 def test_the_grid_mean_gives_every_point_of_the_grid_equal_weight():
     n = 4900
-    x, theta = benchmark.truth_events(toy.SPARSE, n)
+    _, theta = benchmark.truth_events(toy.SPARSE, n)
     is_corner = np.all(theta == -1.5, axis=1)
     assert is_corner.sum() == n / 49
     # Two Gaussians of equal width, sigma widths apart, have log ratios of this mean and width.
