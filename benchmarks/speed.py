@@ -49,10 +49,9 @@ def measure_density() -> dict:
     network = SmoothNetwork(HIDDEN, N_COMPONENTS)
     ranges = ((-5.0, 5.0),) * 4
     scaling = ThetaScaling.from_values(sample.theta)
-    weights = Autoregressive(sample.observables, network, scaling.n_inputs, ranges).initial_weights(
-        np.random.default_rng(0)
-    )
-    projections = [build_projection(o, sample.column(o.name)) for o in sample.observables]
+    projections = tuple(build_projection(o, sample.column(o.name)) for o in sample.observables)
+    autoregressive = Autoregressive(sample.observables, network, scaling.n_inputs, ranges, projections)
+    weights = autoregressive.initial_weights(np.random.default_rng(0))
     density = Density(
         sample.observables,
         sample.theta_names,

@@ -11,7 +11,7 @@ from zfit_egmm.density.theta import ThetaScaling
 from zfit_egmm.projection import build_projection
 
 
-def random_density(seed: int = 0) -> Density:
+def random_density(seed: int = 0, physical_inputs: bool = True) -> Density:
     """Two continuous observables and a discrete one given one theta, with random weights and random projections."""
     rng = np.random.default_rng(seed)
     observables = (
@@ -20,16 +20,18 @@ def random_density(seed: int = 0) -> Density:
         Observable("angle", -2, 2, linear_fraction=0.8),
     )
     events = {"mass": 100 + rng.exponential(20, 2000) % 100, "angle": rng.normal(0, 0.7, 2000).clip(-1.9, 1.9)}
-    network = SmoothNetwork(hidden=(8, 6), n_components=4)
+    network = SmoothNetwork(hidden=(8, 6), n_components=4, physical_inputs=physical_inputs)
     scaling = ThetaScaling.from_values(rng.uniform(-1, 3, (50, 1)))
     latent_ranges = ((-4.5, 4.0), (0.0, 3.0), (-4.0, 4.8))
-    weights = Autoregressive(observables, network, scaling.n_inputs, latent_ranges).initial_weights(rng)
+    projections = tuple(None if o.is_discrete else build_projection(o, events[o.name]) for o in observables)
+    autoregressive = Autoregressive(observables, network, scaling.n_inputs, latent_ranges, projections)
+    weights = autoregressive.initial_weights(rng)
     return Density(
         observables,
         ("coupling",),
         scaling,
         network=network,
-        projections=[None if o.is_discrete else build_projection(o, events[o.name]) for o in observables],
+        projections=projections,
         latent_ranges=latent_ranges,
         # The initial outputs are small; noise on top makes every weight matter.
         weights=[

@@ -28,13 +28,15 @@ def small_density() -> Density:
     sample = toy.grid_sample(100, seed=1)
     network, ranges = SmoothNetwork((6, 4), 3), ((-5.0, 5.0),) * 4
     scaling = ThetaScaling.from_values(sample.theta)
-    weights = Autoregressive(sample.observables, network, scaling.n_inputs, ranges).initial_weights(rng)
+    projections = tuple(build_projection(one, sample.column(one.name)) for one in sample.observables)
+    autoregressive = Autoregressive(sample.observables, network, scaling.n_inputs, ranges, projections)
+    weights = autoregressive.initial_weights(rng)
     return Density(
         sample.observables,
         sample.theta_names,
         scaling,
         network=network,
-        projections=[build_projection(one, sample.column(one.name)) for one in sample.observables],
+        projections=projections,
         latent_ranges=ranges,
         weights=[{name: value + 0.1 * rng.normal(size=value.shape) for name, value in one.items()} for one in weights],
     )

@@ -56,13 +56,14 @@ def _gaussians(width_factor: float) -> Density:
     observables = [Observable(name, 0, 10) for name in "abc"]
     network = SmoothNetwork((16, 16), n_components=1, width_fraction=0.15)
     scaling = ThetaScaling.from_values(rng.uniform(-1, 1, (100, 1)))
-    weights = Autoregressive(tuple(observables), network, scaling.n_inputs, RANGES).initial_weights(rng)
+    projections = tuple(build_projection(o, rng.uniform(0, 10, 5000)) for o in observables)
+    autoregressive = Autoregressive(tuple(observables), network, scaling.n_inputs, RANGES, projections)
+    weights = autoregressive.initial_weights(rng)
     start = 0.15 * 10.0
     for factor in weights:
         factor["kernel_out"] *= np.array([1, 8, 0], np.float32)
         # softplus(bias + log(expm1(start))) = factor * start
         factor["bias_out"][2] = np.log(np.expm1(width_factor * start)) - np.log(np.expm1(start))
-    projections = [build_projection(o, rng.uniform(0, 10, 5000)) for o in observables]
     return Density(
         observables,
         ["t"],

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 import tensorflow as tf
@@ -15,12 +15,14 @@ from zfit_egmm.density.conditioners import (
     Network,
     PaperNetwork,
     SmoothLayers,
+    SmoothNetwork,
     Weights,
     categorical_conditioner,
     mixture_conditioner,
 )
 from zfit_egmm.density.mixture import MixtureParameters
 from zfit_egmm.observables import LATENT_LIMIT, Observable
+from zfit_egmm.projection import Projection
 
 MAX_ONE_HOT = 32
 
@@ -103,12 +105,20 @@ class Autoregressive:
 
     Latent coordinates have shape ``(n_events, n_observables)``, float64: ``[-5, 5]`` for continuous
     observables, the category number for discrete ones.
+
+    Args:
+        observables: The axes.
+        network: Configuration of the conditioners.
+        n_theta: Number of their inputs that come from theta.
+        latent_ranges: Lowest and highest latent coordinate of the training events per observable.
+        projections: Map to the latent axis of each continuous observable, ``None`` for discrete ones.
     """
 
     observables: tuple[Observable, ...]
     network: Network
     n_theta: int
     latent_ranges: tuple[tuple[float, float], ...]
+    projections: tuple[Projection | None, ...] = field(compare=False)
 
     @property
     def factors(self) -> tuple[Factor, ...]:
@@ -129,18 +139,24 @@ class Autoregressive:
         return observable.is_discrete and not is_paper and observable.n_categories <= MAX_ONE_HOT
 
     def _n_features(self, observable: Observable) -> int:
-        return observable.n_categories if self._is_one_hot(observable) else 1
+        if self._is_one_hot(observable):
+            return observable.n_categories
+        return 2 if self._has_physical_inputs(observable) else 1
 
-    def features(self, number: int, u: tf.Tensor) -> tf.Tensor:
+    def _has_physical_inputs(self, observable: Observable) -> bool:
+        return isinstance(self.network, SmoothNetwork) and self.network.physical_inputs and not observable.is_discrete
+
+    def features(self, number: int, u: tf.Tensor, x: tf.Tensor | None = None) -> tf.Tensor:
         """What later factors see of one observable.
 
         Args:
             number: Its position.
             u: Its latent coordinates, shape ``(n_events,)``.
+            x: The same in physical units, to save computing them from ``u``.
 
         Returns:
-            Shape ``(n_events, k)``, in the type of ``u``: the coordinate scaled to ``[-2, 2]``, or one column
-            per category.
+            Shape ``(n_events, k)``, in the type of ``u``: the latent and the physical coordinate scaled to
+            ``[-2, 2]``, or one column per category.
         """
         observable = self.observables[number]
         if self._is_one_hot(observable):
@@ -150,14 +166,28 @@ class Autoregressive:
             scaled = (u - middle) / middle
         else:
             scaled = u / LATENT_LIMIT
-        return tf.expand_dims(INPUT_LIMIT * scaled, 1)
+        if not self._has_physical_inputs(observable):
+            return tf.expand_dims(INPUT_LIMIT * scaled, 1)
+        if x is None:
+            projection = self.projections[number]
+            assert projection is not None
+            x = projection.physical(u)
+        low, high = observable.limits
+        position = tf.cast((x - 0.5 * (low + high)) / (0.5 * (high - low)), u.dtype)
+        return INPUT_LIMIT * tf.stack([scaled, position], axis=1)
 
     def initial_weights(self, rng: np.random.Generator) -> list[dict[str, np.ndarray]]:
         """Initial weights of every factor."""
         return [factor.conditioner.initial_weights(rng) for factor in self.factors]
 
     def log_densities(
-        self, weights: Sequence[Weights], theta: tf.Tensor, u: tf.Tensor, *, only: Sequence[int] | None = None
+        self,
+        weights: Sequence[Weights],
+        theta: tf.Tensor,
+        u: tf.Tensor,
+        x: tf.Tensor,
+        *,
+        only: Sequence[int] | None = None,
     ) -> list[tf.Tensor]:
         """Log density of each factor.
 
@@ -165,6 +195,7 @@ class Autoregressive:
             weights: Weights of every factor; their type is that of the networks' computation.
             theta: Scaled parameters, shape ``(n_events or 1, n_theta)``.
             u: Latent coordinates, float64 (float32 in training), shape ``(n_events, n_observables)``.
+            x: The same in physical units.
             only: Positions of the factors wanted. Default: all.
 
         Returns:
@@ -175,7 +206,8 @@ class Autoregressive:
         """
         wanted = range(len(self.observables)) if only is None else only
         coordinates = tf.unstack(u, num=len(self.observables), axis=1)
-        columns = [self.features(number, coordinates[number]) for number in range(max(wanted, default=0))]
+        positions = tf.unstack(x, num=len(self.observables), axis=1)
+        columns = [self.features(n, coordinates[n], positions[n]) for n in range(max(wanted, default=0))]
         factors = self.factors
         return [
             factors[number].log_density(

@@ -34,17 +34,22 @@ class SmoothNetwork:
             the first two of them: more would interpolate between few values of theta with detours.
         n_components: Gaussian components per continuous observable.
         width_fraction: Initial width of a component in units of their spacing.
+        physical_inputs: Whether the networks see the observables before also in physical units, not only on the
+            latent axes. One observable often follows another along a line that is straight in physical units.
     """
 
     hidden: tuple[int, ...] = (96, 96)
     n_components: int = 20
     width_fraction: float = 0.5
+    physical_inputs: bool = True
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "hidden", tuple(int(width) for width in self.hidden))
         _check_positive(self, n_components=self.n_components, width_fraction=self.width_fraction)
         if not self.hidden or min(self.hidden) < 1:
             raise ValueError(f"hidden must list at least one positive layer width, got {self.hidden}")
+        if not isinstance(self.physical_inputs, bool):
+            raise ValueError(f"physical_inputs must be true or false, got {self.physical_inputs!r}")
 
 
 @dataclass(frozen=True)

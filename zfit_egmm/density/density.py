@@ -64,7 +64,11 @@ class Density:
         self.scaling = scaling
         self.latent_map = LatentMap(self._observables, tuple(projections))
         self.autoregressive = Autoregressive(
-            self._observables, network, scaling.n_inputs, tuple((float(a), float(b)) for a, b in latent_ranges)
+            self._observables,
+            network,
+            scaling.n_inputs,
+            tuple((float(a), float(b)) for a, b in latent_ranges),
+            self.latent_map.projections,
         )
         # Constants, not variables: a graph does not read them in order, and is traced in less time.
         with tf.init_scope():
@@ -319,8 +323,8 @@ class Density:
         return load(path)
 
     def _log_prob(self, x: tf.Tensor, theta: tf.Tensor) -> tf.Tensor:
-        u, log_jacobian, is_inside = self.latent_map.checked_latent(x)
-        parts = self.autoregressive.log_densities(self._weights, self.inputs(theta), u)
+        u, log_jacobian, is_inside, safe = self.latent_map.checked_latent(x)
+        parts = self.autoregressive.log_densities(self._weights, self.inputs(theta), u, safe)
         return tf.where(is_inside, tf.add_n(parts) + log_jacobian, tf.constant(-np.inf, tf.float64))
 
     def _sample(self, uniform: tf.Tensor, theta: tf.Tensor) -> tf.Tensor:

@@ -51,13 +51,18 @@ class LatentMap:
         total = tf.add_n(log_slopes) if log_slopes else tf.zeros(tf.shape(x)[:1], tf.float64)
         return tf.stack(columns, axis=-1), total
 
-    def checked_latent(self, x: tf.Tensor, axes: Sequence[int] | None = None) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
-        """Like :meth:`latent` for any events, and whether each is inside; those outside count as in the middle."""
+    def checked_latent(
+        self, x: tf.Tensor, axes: Sequence[int] | None = None
+    ) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor, tf.Tensor]:
+        """Like :meth:`latent` for any events, with whether each is inside, and the events with those outside moved.
+
+        Events outside are moved to the middle of the box.
+        """
         axes = range(len(self.observables)) if axes is None else axes
         limits = np.array([self.observables[axis].limits for axis in axes])
         is_inside = tf.reduce_all((x >= limits[:, 0]) & (x <= limits[:, 1]), axis=-1)
         safe = tf.where(is_inside[:, tf.newaxis], x, tf.constant(limits.mean(axis=1)))
-        return *self.latent(safe, axes), is_inside
+        return *self.latent(safe, axes), is_inside, safe
 
     def physical(self, u: tf.Tensor) -> tf.Tensor:
         """Events in physical units from latent coordinates, both of shape ``(n_events, n_observables)``."""

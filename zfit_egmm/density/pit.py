@@ -66,7 +66,7 @@ def _conditional_cdf(density: Density, x: tf.Tensor, uniform: tf.Tensor, theta: 
             result.append(mixture.cumulative(u[:, axis], state, *factor.limits))
         else:
             result.append(_place_in_jump(tf.cast(u[:, axis], tf.int32), state, uniform[:, axis]))
-        columns.append(density.autoregressive.features(axis, u[:, axis]))
+        columns.append(density.autoregressive.features(axis, u[:, axis], x[:, axis]))
     return tf.stack(result, axis=-1)
 
 

@@ -220,7 +220,7 @@ class Region:
 
     def _of_events(self, rows: tf.Tensor, extended: tf.Tensor, positions: tf.Tensor) -> tf.Tensor:
         inputs, limits = self._unpacked(extended)
-        u, log_jacobian, is_inside = self.density.latent_map.checked_latent(rows, self.given)
+        u, log_jacobian, is_inside, _ = self.density.latent_map.checked_latent(rows, self.given)
         weights = self.walk.weights_of_points(self.density.factor_weights, inputs, positions, limits, u)
         jacobian = tf.where(is_inside, tf.exp(log_jacobian), tf.zeros_like(log_jacobian))
         return jacobian[:, tf.newaxis] * weights

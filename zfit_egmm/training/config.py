@@ -160,7 +160,7 @@ def resolve(config: TrainingConfig, n_train: int, effective_events: float) -> Se
     batch_size = min(batch_size, n_train)
     steps = epochs * (n_train // batch_size)
     return Settings(
-        network=config.network or _network(config.quality, effective_events),
+        network=config.network or _network(effective_events),
         epochs=epochs,
         batch_size=batch_size,
         learning_rate=config.learning_rate or 1e-2,
@@ -181,7 +181,7 @@ def validation_fraction(config: TrainingConfig, n_events: int) -> float:
     return min(VALIDATION_FRACTION, MOST_VALIDATION_EVENTS / n_events)
 
 
-def _network(quality: Quality, effective_events: float) -> SmoothNetwork:
+def _network(effective_events: float) -> SmoothNetwork:
     """Capacity that the events can determine."""
     sizes = (
         (FEW_EVENTS, (16, 16), 4),
@@ -191,8 +191,6 @@ def _network(quality: Quality, effective_events: float) -> SmoothNetwork:
         (math.inf, (64,) * 6, 24),
     )
     _, hidden, n_components = next(size for size in sizes if effective_events < size[0])
-    if quality == "thorough" and effective_events >= 5e5:
-        hidden, n_components = (96,) * 6, 30
     return SmoothNetwork(hidden=hidden, n_components=n_components, width_fraction=_width_fraction(n_components))
 
 

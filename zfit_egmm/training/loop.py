@@ -124,9 +124,7 @@ class Loop:
             rows = order[number * size : (number + 1) * size]
             rates = (self._rate() * scales).astype(np.float32)
             before = self.seconds
-            losses = self.optimiser.train_step(
-                active, rates, decays, data.u[rows], data.theta[rows], data.weights[rows]
-            )
+            losses = self.optimiser.train_step(active, rates, decays, data.part(rows))
             if not self._compiling:
                 self._compiling = self.seconds - before
             self._check_finite(losses, active, epoch, rates)
@@ -158,7 +156,7 @@ class Loop:
         self.sums = np.zeros(len(self.factors))
         training = self._with_stopped(training, active)
         held = self.prepared.validation
-        validation = training if held is None else self.optimiser.losses(held.u, held.theta, held.weights)[:-1]
+        validation = training if held is None else self.optimiser.losses(held)[:-1]
         self._check_finite(validation, range(len(validation)), len(self.history.rows), np.zeros(len(validation)))
         self.history.add(self.seconds, self._rate() * self.factors[active[0]].rate_scale, training, validation)
         for number in active:

@@ -27,16 +27,22 @@ class Batchable:
 
     Args:
         u: Latent coordinates, float32, shape ``(n_events, n_observables)``.
+        x: The same in physical units, float32.
         theta: Network inputs, float32, shape ``(n_events, n_inputs)``.
         weights: Event weights with mean one, float32, shape ``(n_events,)``.
     """
 
     u: np.ndarray
+    x: np.ndarray
     theta: np.ndarray
     weights: np.ndarray
 
     def __len__(self) -> int:
         return len(self.u)
+
+    def part(self, rows: np.ndarray | slice) -> Batchable:
+        """Some of the events."""
+        return Batchable(self.u[rows], self.x[rows], self.theta[rows], self.weights[rows])
 
 
 @dataclass(frozen=True)
@@ -116,7 +122,7 @@ def _batchable(sample: EventSample, projections: Sequence[Projection | None], sc
         latent.append(u.numpy().astype(np.float32))
         inputs.append(scaling(tf.constant(sample.theta[part])).numpy().astype(np.float32))
     weights = (sample.weights / sample.weights.mean()).astype(np.float32)
-    return Batchable(np.concatenate(latent), np.concatenate(inputs), weights)
+    return Batchable(np.concatenate(latent), sample.x.astype(np.float32), np.concatenate(inputs), weights)
 
 
 def _latent_range(column: np.ndarray) -> tuple[float, float]:

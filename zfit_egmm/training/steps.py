@@ -10,6 +10,7 @@ import numpy as np
 import tensorflow as tf
 
 from zfit_egmm.density.autoregressive import Autoregressive
+from zfit_egmm.training.prepare import Batchable
 
 BETA_1, BETA_2, EPSILON = 0.9, 0.999, 1e-7
 AVERAGE_START = 10.0
@@ -60,9 +61,7 @@ class Optimiser:
         active: tuple[int, ...],
         rates: np.ndarray,
         decays: np.ndarray,
-        u: np.ndarray,
-        theta: np.ndarray,
-        event_weights: np.ndarray,
+        events: Batchable,
     ) -> np.ndarray:
         """One step on a batch.
 
@@ -70,15 +69,13 @@ class Optimiser:
             active: Positions of the factors that still train.
             rates: Learning rate of every factor, float32, shape ``(n_factors,)``.
             decays: Decay of the kernels of every factor in units of the learning rate, float32, same shape.
-            u: Latent coordinates, float32, shape ``(batch_size, n_observables)``.
-            theta: Network inputs, float32, shape ``(batch_size, n_inputs)``.
-            event_weights: Float32, shape ``(batch_size,)``, mean one over the sample.
+            events: The batch.
 
         Returns:
             Loss of each active factor before the step, nats per event.
         """
         self.step.assign_add(1.0)
-        batch = tuple(tf.constant(array) for array in (u, theta, event_weights))
+        batch = tuple(tf.constant(array) for array in (events.u, events.x, events.theta, events.weights))
         step = self.step.read_value()
 
         def loss(number: int) -> float:
@@ -86,17 +83,17 @@ class Optimiser:
 
         return np.array(list(self._pool.map(loss, active)))
 
-    def losses(self, u: np.ndarray, theta: np.ndarray, event_weights: np.ndarray, size: int = 16384) -> np.ndarray:
+    def losses(self, events: Batchable, size: int = 16384) -> np.ndarray:
         """Mean loss with the averaged weights, nats per event.
 
         Returns:
             One value per factor, and last the mean square of the sum of all factors.
         """
         total = np.zeros(len(self.weights) + 1)
-        for start in range(0, len(u), size):
-            part = slice(start, start + size)
-            total += self._evaluate(u[part], theta[part], event_weights[part]).numpy()
-        return total / event_weights.sum(dtype=float)
+        for start in range(0, len(events), size):
+            part = events.part(slice(start, start + size))
+            total += self._evaluate(part.u, part.x, part.theta, part.weights).numpy()
+        return total / events.weights.sum(dtype=float)
 
     def averaged(self, number: int) -> dict[str, np.ndarray]:
         """Averaged weights of one factor."""
@@ -118,8 +115,8 @@ class Optimiser:
                 for name, variable in factor.items():
                     variable.assign(arrays[f"{part}_{number}_{name}"])
 
-    def _losses(self, u: tf.Tensor, theta: tf.Tensor, event_weights: tf.Tensor) -> tf.Tensor:
-        parts = self.autoregressive.log_densities(self.average, theta, u)
+    def _losses(self, u: tf.Tensor, x: tf.Tensor, theta: tf.Tensor, event_weights: tf.Tensor) -> tf.Tensor:
+        parts = self.autoregressive.log_densities(self.average, theta, u, x)
         weights = tf.cast(event_weights, tf.float64)
         losses = [-tf.cast(part, tf.float64) for part in parts]
         return tf.stack([tf.reduce_sum(weights * loss) for loss in [*losses, tf.square(tf.add_n(losses))]])
@@ -139,11 +136,12 @@ class Optimiser:
         rate: tf.Tensor,
         weight_decay: tf.Tensor,
         u: tf.Tensor,
+        x: tf.Tensor,
         theta: tf.Tensor,
         event_weights: tf.Tensor,
     ) -> tf.Tensor:
         with tf.GradientTape() as tape:
-            (part,) = self.autoregressive.log_densities(self.weights, theta, u, only=(number,))
+            (part,) = self.autoregressive.log_densities(self.weights, theta, u, x, only=(number,))
             loss = -tf.reduce_mean(event_weights * part)
         gradient = tape.gradient(loss, self.weights[number], unconnected_gradients="zero")
         correction = tf.sqrt(1 - BETA_2**step) / (1 - BETA_1**step)

@@ -59,7 +59,7 @@ def train(
     prepared = prepare(sample, config)
     settings = resolve(config, len(prepared.training), prepared.effective_events)
     autoregressive = Autoregressive(
-        sample.observables, settings.network, prepared.scaling.n_inputs, prepared.latent_ranges
+        sample.observables, settings.network, prepared.scaling.n_inputs, prepared.latent_ranges, prepared.projections
     )
     weights = autoregressive.initial_weights(np.random.default_rng([config.seed, 0]))
     _check_capacity(weights, prepared)
@@ -99,7 +99,7 @@ def _density(sample: EventSample, config: TrainingConfig, settings: Settings, lo
     n_check = len(prepared.validation) if prepared.validation is not None else 100_000
     check = prepared.training
     part = np.random.default_rng([config.seed, 2]).permutation(len(check))[:n_check]
-    *training_loss, square = loop.optimiser.losses(check.u[part], check.theta[part], check.weights[part])
+    *training_loss, square = loop.optimiser.losses(check.part(part))
     variance = max(square - sum(training_loss) ** 2, 0.0)
     summary = summarise(
         loop.history,

@@ -1,0 +1,52 @@
+"""Networks see the observables before both on the latent axes and in physical units."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import tensorflow as tf
+from builders import random_density
+
+from zfit_egmm import SmoothNetwork
+from zfit_egmm.saved_model import arrays_of, describe, rebuild
+
+
+def test_latent_and_physical_coordinates_are_scaled_alike():
+    density = random_density()
+    x = density.sample(200, [1.0], seed=1)
+    u, _ = density.latent(tf.constant(x))
+    mass, jets = (density.autoregressive.features(axis, u[:, axis], tf.constant(x[:, axis])).numpy() for axis in (0, 1))
+    assert mass == pytest.approx(np.column_stack([2 * u[:, 0] / 5, 2 * (x[:, 0] - 150) / 50]))
+    # One column per number of jets.
+    assert np.array_equal(mass.shape + jets.shape, (200, 2, 200, 4))
+    computed = density.autoregressive.features(0, u[:, 0]).numpy()
+    assert computed == pytest.approx(mass, abs=1e-9)
+
+
+def test_events_far_outside_leave_gradients_finite():
+    density = random_density()
+    x = density.sample(5, [1.0], seed=1)
+    x[1:3, 0] = 1e30, -np.inf
+    theta = tf.constant([1.0], tf.float64)
+    with tf.GradientTape() as tape:
+        tape.watch(theta)
+        values = density.log_prob(tf.constant(x), theta)
+        total = tf.reduce_sum(tf.where(tf.math.is_finite(values), values, tf.zeros_like(values)))
+    assert np.isneginf(values.numpy()[1:3]).all()
+    assert np.isfinite(tape.gradient(total, theta).numpy()).all()
+
+
+def test_files_without_the_choice_have_latent_inputs_alone():
+    before = random_density(physical_inputs=False)
+    manifest = describe(before)
+    del manifest["network"]["physical_inputs"]
+    loaded = rebuild(manifest, arrays_of(before))
+    x = before.sample(50, [1.0], seed=1)
+    assert loaded.autoregressive.network == before.autoregressive.network
+    assert np.array_equal(loaded.log_prob(x, [1.0]), before.log_prob(x, [1.0]))
+    assert loaded.n_weights < random_density().n_weights
+
+
+def test_a_choice_that_is_none_is_refused():
+    with pytest.raises(ValueError, match="physical_inputs must be true or false, got 'no'"):
+        SmoothNetwork(physical_inputs="no")
