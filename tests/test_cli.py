@@ -370,7 +370,13 @@ def test_train_from_toml_then_look_and_sample(run, tmp_path, events):
     assert "parameter coupling: trained from -1 to 1" in shown
     assert re.search(r"training: 2 epochs over \d+ events", shown)
     described = json.loads(run("info", "learned.egmm", "--json").out)
-    assert described["network"] == {"kind": "smooth", "hidden": [6], "n_components": 3, "width_fraction": 0.5}
+    assert described["network"] == {
+        "kind": "smooth",
+        "hidden": [6],
+        "n_components": 3,
+        "width_fraction": 0.5,
+        "physical_inputs": True,
+    }
     assert [row["epoch"] for row in described["training"]["history"]] == [1, 2]
 
     assert run("sample", "learned.egmm", "--theta", "coupling=0", "-n", 50, "--out", "new.npz").code == 0

@@ -108,9 +108,6 @@ def rebuild(manifest: dict[str, Any], arrays: dict[str, np.ndarray]) -> Density:
         KeyError, TypeError, ValueError: If they do not fit each other.
     """
     network = dict(manifest["network"])
-    if network["kind"] == "smooth":
-        # Files of before there was a choice.
-        network.setdefault("physical_inputs", False)
     _check_lengths(manifest)
     density = Density(
         [Observable(**entry) for entry in manifest["observables"]],

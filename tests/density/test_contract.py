@@ -229,8 +229,8 @@ def test_twelve_observables():
     assert np.mean(density.log_prob(rng.random((2000, 12)))) == pytest.approx(0, abs=1.0)
 
 
-def test_the_first_observable_has_at_most_two_layers():
+def test_the_first_observable_has_one_layer():
     network = SmoothNetwork(hidden=(8, 7, 6, 5), n_components=3)
     first, second = (mixture_conditioner(network, 1, n, (-5.0, 5.0)).layers.hidden for n in (0, 1))
-    assert (first, second) == ((8, 7), (8, 7, 6, 5))
-    assert categorical_conditioner(network, 1, 0, 4).hidden == (8, 7)
+    assert (first, second) == ((8,), (8, 7, 6, 5))
+    assert categorical_conditioner(network, 1, 0, 4).hidden == (8,)

@@ -228,7 +228,7 @@ def test_a_real_density_with_a_discrete_observable():
     density = random_density(1)
     theta = np.repeat([0.4, 1.0, 1.6], 3000)
     x = density.sample(len(theta), theta[:, None], seed=2)
-    own, moved = (EventSample(density.observables, x, theta=t, theta_names=("coupling",)) for t in (theta, theta + 0.1))
+    own, moved = (EventSample(density.observables, x, theta=t, theta_names=("coupling",)) for t in (theta, theta + 0.2))
     assert score_test(density, own).p_value > 0.01
     assert score_test(density, moved).p_value < 1e-6
     assert closure_fits(density, own).p_value > 0.01

@@ -95,7 +95,7 @@ def factor_mass(factor: zfit.pdf.BasePDF, low: float, high: float) -> float:
 
 
 def network(n_components: int) -> SmoothNetwork:
-    return SmoothNetwork(hidden=HIDDEN, n_components=n_components, width_fraction=0.5)
+    return SmoothNetwork(hidden=HIDDEN, n_components=n_components, width_fraction=0.5, physical_inputs=False)
 
 
 def separate_weights(n_components: int, n_factors: int, n_theta: int, seed: int) -> list[dict[str, np.ndarray]]:

@@ -20,7 +20,7 @@ INPUT_LIMIT = 2.0
 """Inputs of the networks are scaled to ``[-INPUT_LIMIT, INPUT_LIMIT]``."""
 
 MIN_WIDTH = 1e-4
-LAYERS_OF_THETA = 2
+LAYERS_OF_THETA = 1
 LEAKY_SLOPE = 0.2
 CATEGORICAL_HIDDEN = (300, 200)
 
@@ -31,7 +31,7 @@ class SmoothNetwork:
 
     Args:
         hidden: Widths of the hidden layers. The first observable, which depends on theta alone, has only
-            the first two of them: more would interpolate between few values of theta with detours.
+            the first of them: more would interpolate between few values of theta with detours.
         n_components: Gaussian components per continuous observable.
         width_fraction: Initial width of a component in units of their spacing.
         physical_inputs: Whether the networks see the observables before also in physical units, not only on the
