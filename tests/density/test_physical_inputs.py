@@ -7,15 +7,17 @@ import pytest
 import tensorflow as tf
 from builders import random_density
 
-from zfit_egmm import SmoothNetwork
+from zfit_egmm import EventSample, Observable, SmoothNetwork, TrainingConfig
 from zfit_egmm.saved_model import arrays_of, describe, rebuild
+from zfit_egmm.training.prepare import prepare
 
 
 def test_latent_and_physical_coordinates_are_scaled_alike():
     density = random_density()
     x = density.sample(200, [1.0], seed=1)
     u, _ = density.latent(tf.constant(x))
-    mass, jets = (density.autoregressive.features(axis, u[:, axis], tf.constant(x[:, axis])).numpy() for axis in (0, 1))
+    places = density.latent_map.places(tf.constant(x))
+    mass, jets = (density.autoregressive.features(axis, u[:, axis], places[:, axis]).numpy() for axis in (0, 1))
     assert mass == pytest.approx(np.column_stack([2 * u[:, 0] / 5, 2 * (x[:, 0] - 150) / 50]))
     # One column per number of jets.
     assert np.array_equal(mass.shape + jets.shape, (200, 2, 200, 4))
@@ -49,3 +51,12 @@ def test_without_physical_inputs_there_are_fewer_weights_and_a_file_says_so():
 def test_a_choice_that_is_none_is_refused():
     with pytest.raises(ValueError, match="physical_inputs must be true or false, got 'no'"):
         SmoothNetwork(physical_inputs="no")
+
+
+def test_places_keep_their_precision_far_from_zero():
+    # In single precision, times in seconds since 1970 have steps of 128 s.
+    x = 1.7e9 + 100 * np.random.default_rng(1).random((500, 1))
+    sample = EventSample([Observable("time", 1.7e9, 1.7e9 + 100)], x)
+    training = prepare(sample, TrainingConfig(validation_fraction=0.0)).training
+    assert training.places.dtype == np.float32
+    assert training.places == pytest.approx((x - 1.7e9 - 50) / 50, abs=1e-6)

@@ -146,13 +146,13 @@ class Autoregressive:
     def _has_physical_inputs(self, observable: Observable) -> bool:
         return isinstance(self.network, SmoothNetwork) and self.network.physical_inputs and not observable.is_discrete
 
-    def features(self, number: int, u: tf.Tensor, x: tf.Tensor | None = None) -> tf.Tensor:
+    def features(self, number: int, u: tf.Tensor, place: tf.Tensor | None = None) -> tf.Tensor:
         """What later factors see of one observable.
 
         Args:
             number: Its position.
             u: Its latent coordinates, shape ``(n_events,)``.
-            x: The same in physical units, to save computing them from ``u``.
+            place: Where they lie between the limits in physical units, from -1 to 1; else it is computed from ``u``.
 
         Returns:
             Shape ``(n_events, k)``, in the type of ``u``: the latent and the physical coordinate scaled to
@@ -168,13 +168,12 @@ class Autoregressive:
             scaled = u / LATENT_LIMIT
         if not self._has_physical_inputs(observable):
             return tf.expand_dims(INPUT_LIMIT * scaled, 1)
-        if x is None:
+        if place is None:
             projection = self.projections[number]
             assert projection is not None
-            x = projection.physical(u)
-        low, high = observable.limits
-        position = tf.cast((x - 0.5 * (low + high)) / (0.5 * (high - low)), u.dtype)
-        return INPUT_LIMIT * tf.stack([scaled, position], axis=1)
+            low, high = observable.limits
+            place = (projection.physical(u) - 0.5 * (low + high)) / (0.5 * (high - low))
+        return INPUT_LIMIT * tf.stack([scaled, place], axis=1)
 
     def initial_weights(self, rng: np.random.Generator) -> list[dict[str, np.ndarray]]:
         """Initial weights of every factor."""
@@ -185,7 +184,7 @@ class Autoregressive:
         weights: Sequence[Weights],
         theta: tf.Tensor,
         u: tf.Tensor,
-        x: tf.Tensor,
+        places: tf.Tensor,
         *,
         only: Sequence[int] | None = None,
     ) -> list[tf.Tensor]:
@@ -195,7 +194,7 @@ class Autoregressive:
             weights: Weights of every factor; their type is that of the networks' computation.
             theta: Scaled parameters, shape ``(n_events or 1, n_theta)``.
             u: Latent coordinates, float64 (float32 in training), shape ``(n_events, n_observables)``.
-            x: The same in physical units.
+            places: Where the events lie in the box, from -1 to 1 along each axis, in the type and shape of ``u``.
             only: Positions of the factors wanted. Default: all.
 
         Returns:
@@ -206,8 +205,8 @@ class Autoregressive:
         """
         wanted = range(len(self.observables)) if only is None else only
         coordinates = tf.unstack(u, num=len(self.observables), axis=1)
-        positions = tf.unstack(x, num=len(self.observables), axis=1)
-        columns = [self.features(n, coordinates[n], positions[n]) for n in range(max(wanted, default=0))]
+        along = tf.unstack(places, num=len(self.observables), axis=1)
+        columns = [self.features(n, coordinates[n], along[n]) for n in range(max(wanted, default=0))]
         factors = self.factors
         return [
             factors[number].log_density(

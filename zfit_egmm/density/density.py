@@ -324,7 +324,7 @@ class Density:
 
     def _log_prob(self, x: tf.Tensor, theta: tf.Tensor) -> tf.Tensor:
         u, log_jacobian, is_inside, safe = self.latent_map.checked_latent(x)
-        parts = self.autoregressive.log_densities(self._weights, self.inputs(theta), u, safe)
+        parts = self.autoregressive.log_densities(self._weights, self.inputs(theta), u, self.latent_map.places(safe))
         return tf.where(is_inside, tf.add_n(parts) + log_jacobian, tf.constant(-np.inf, tf.float64))
 
     def _sample(self, uniform: tf.Tensor, theta: tf.Tensor) -> tf.Tensor:

@@ -201,7 +201,8 @@ def _log_factors(member: Density, x: np.ndarray, theta: np.ndarray) -> np.ndarra
 
     def kernel(rows: tf.Tensor, point: tf.Tensor) -> tf.Tensor:
         u, _ = member.latent(rows)
-        logs = member.autoregressive.log_densities(member.factor_weights, member.inputs(point), u, rows)
+        places = member.latent_map.places(rows)
+        logs = member.autoregressive.log_densities(member.factor_weights, member.inputs(point), u, places)
         slopes = [member.latent_map.latent(rows[:, n : n + 1], (n,))[1] for n in range(len(logs))]
         return tf.stack([log + slope for log, slope in zip(logs, slopes, strict=True)], axis=-1)
 

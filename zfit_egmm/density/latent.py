@@ -64,6 +64,11 @@ class LatentMap:
         safe = tf.where(is_inside[:, tf.newaxis], x, tf.constant(limits.mean(axis=1)))
         return *self.latent(safe, axes), is_inside, safe
 
+    def places(self, x: tf.Tensor) -> tf.Tensor:
+        """Where events lie in the box, both of shape ``(n_events, n_observables)``: from -1 to 1 along each axis."""
+        low, high = np.array([observable.limits for observable in self.observables]).T
+        return (x - 0.5 * (low + high)) / (0.5 * (high - low))
+
     def physical(self, u: tf.Tensor) -> tf.Tensor:
         """Events in physical units from latent coordinates, both of shape ``(n_events, n_observables)``."""
         columns = []

@@ -57,6 +57,7 @@ def conditional_cdf(density: Any, x: np.ndarray, theta: np.ndarray | None = None
 
 def _conditional_cdf(density: Density, x: tf.Tensor, uniform: tf.Tensor, theta: tf.Tensor) -> tf.Tensor:
     u, _ = density.latent(x)
+    places = density.latent_map.places(x)
     inputs = density.inputs(theta)
     columns: list[tf.Tensor] = []
     result = []
@@ -66,7 +67,7 @@ def _conditional_cdf(density: Density, x: tf.Tensor, uniform: tf.Tensor, theta: 
             result.append(mixture.cumulative(u[:, axis], state, *factor.limits))
         else:
             result.append(_place_in_jump(tf.cast(u[:, axis], tf.int32), state, uniform[:, axis]))
-        columns.append(density.autoregressive.features(axis, u[:, axis], x[:, axis]))
+        columns.append(density.autoregressive.features(axis, u[:, axis], places[:, axis]))
     return tf.stack(result, axis=-1)
 
 

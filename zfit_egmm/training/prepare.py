@@ -27,13 +27,13 @@ class Batchable:
 
     Args:
         u: Latent coordinates, float32, shape ``(n_events, n_observables)``.
-        x: The same in physical units, float32.
+        places: Where the events lie in the box, from -1 to 1 along each axis, float32, same shape.
         theta: Network inputs, float32, shape ``(n_events, n_inputs)``.
         weights: Event weights with mean one, float32, shape ``(n_events,)``.
     """
 
     u: np.ndarray
-    x: np.ndarray
+    places: np.ndarray
     theta: np.ndarray
     weights: np.ndarray
 
@@ -42,7 +42,7 @@ class Batchable:
 
     def part(self, rows: np.ndarray | slice) -> Batchable:
         """Some of the events."""
-        return Batchable(self.u[rows], self.x[rows], self.theta[rows], self.weights[rows])
+        return Batchable(self.u[rows], self.places[rows], self.theta[rows], self.weights[rows])
 
 
 @dataclass(frozen=True)
@@ -122,7 +122,9 @@ def _batchable(sample: EventSample, projections: Sequence[Projection | None], sc
         latent.append(u.numpy().astype(np.float32))
         inputs.append(scaling(tf.constant(sample.theta[part])).numpy().astype(np.float32))
     weights = (sample.weights / sample.weights.mean()).astype(np.float32)
-    return Batchable(np.concatenate(latent), sample.x.astype(np.float32), np.concatenate(inputs), weights)
+    return Batchable(
+        np.concatenate(latent), latent_map.places(sample.x).astype(np.float32), np.concatenate(inputs), weights
+    )
 
 
 def _latent_range(column: np.ndarray) -> tuple[float, float]:

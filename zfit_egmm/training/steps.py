@@ -75,7 +75,7 @@ class Optimiser:
             Loss of each active factor before the step, nats per event.
         """
         self.step.assign_add(1.0)
-        batch = tuple(tf.constant(array) for array in (events.u, events.x, events.theta, events.weights))
+        batch = tuple(tf.constant(array) for array in (events.u, events.places, events.theta, events.weights))
         step = self.step.read_value()
 
         def loss(number: int) -> float:
@@ -92,7 +92,7 @@ class Optimiser:
         total = np.zeros(len(self.weights) + 1)
         for start in range(0, len(events), size):
             part = events.part(slice(start, start + size))
-            total += self._evaluate(part.u, part.x, part.theta, part.weights).numpy()
+            total += self._evaluate(part.u, part.places, part.theta, part.weights).numpy()
         return total / events.weights.sum(dtype=float)
 
     def averaged(self, number: int) -> dict[str, np.ndarray]:
@@ -115,8 +115,8 @@ class Optimiser:
                 for name, variable in factor.items():
                     variable.assign(arrays[f"{part}_{number}_{name}"])
 
-    def _losses(self, u: tf.Tensor, x: tf.Tensor, theta: tf.Tensor, event_weights: tf.Tensor) -> tf.Tensor:
-        parts = self.autoregressive.log_densities(self.average, theta, u, x)
+    def _losses(self, u: tf.Tensor, places: tf.Tensor, theta: tf.Tensor, event_weights: tf.Tensor) -> tf.Tensor:
+        parts = self.autoregressive.log_densities(self.average, theta, u, places)
         weights = tf.cast(event_weights, tf.float64)
         losses = [-tf.cast(part, tf.float64) for part in parts]
         return tf.stack([tf.reduce_sum(weights * loss) for loss in [*losses, tf.square(tf.add_n(losses))]])
@@ -136,12 +136,12 @@ class Optimiser:
         rate: tf.Tensor,
         weight_decay: tf.Tensor,
         u: tf.Tensor,
-        x: tf.Tensor,
+        places: tf.Tensor,
         theta: tf.Tensor,
         event_weights: tf.Tensor,
     ) -> tf.Tensor:
         with tf.GradientTape() as tape:
-            (part,) = self.autoregressive.log_densities(self.weights, theta, u, x, only=(number,))
+            (part,) = self.autoregressive.log_densities(self.weights, theta, u, places, only=(number,))
             loss = -tf.reduce_mean(event_weights * part)
         gradient = tape.gradient(loss, self.weights[number], unconnected_gradients="zero")
         correction = tf.sqrt(1 - BETA_2**step) / (1 - BETA_1**step)
