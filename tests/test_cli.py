@@ -342,7 +342,7 @@ def test_an_existing_output_names_the_option(run, tmp_path):
         ({"input": {"cut": "mass < 1"}}, r"the sample has \d\d events .*need at least 100. Add events"),
         ({"input": {"weights": "c - 2"}}, r"the weights sum to -\d+; a density needs a positive total weight"),
         (
-            {"training": {"network": {"hidden": [300, 300]}}},
+            {"training": {"network": {"hidden": [3000]}}},
             r"weights for \d+ effective training events; leave network=None",
         ),
     ],

@@ -233,7 +233,7 @@ def test_a_real_density_with_a_discrete_observable():
     assert score_test(density, moved).p_value < 1e-6
     assert closure_fits(density, own).p_value > 0.01
     fits = closure_fits(density, moved)
-    assert np.all(np.abs(fits.shift[:, 0] + 0.1) < 4 * fits.error[:, 0])
+    assert np.all(np.abs(fits.shift[:, 0] + 0.2) < 4 * fits.error[:, 0])
     closed = reweighting_closure(density, own)
     assert min(one.p_value for one in closed) > 0.01
     jets = closed[0].spectra[1]

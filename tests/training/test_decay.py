@@ -45,15 +45,16 @@ def test_noise_is_not_taken_for_a_dependence_on_theta(monkeypatch):
     theta = rng.choice([-1.0, 0.0, 1.0], 10_000)
     observables = [Observable("x", 0, 1), Observable("y", 0, 1)]
     sample = EventSample(observables, rng.uniform(0, 1, (10_000, 2)), theta=theta, theta_names=("t",))
-    # At one x, the ratio varies with y only by what the factor of y learned.
-    at = np.column_stack([np.full(99, 0.5), np.linspace(0.01, 0.99, 99)])
+    # At the same x, the ratio varies with y only by what the factor of y learned.
+    at = np.column_stack([np.repeat([0.1, 0.3, 0.5, 0.7, 0.9], 99), np.tile(np.linspace(0.01, 0.99, 99), 5)])
 
     def learned_ratio() -> float:
         # Without held-out events, which would stop the training early, noise is learned to the end.
         config = TrainingConfig(seed=1, weight_decay=0.02, epochs=12, validation_fraction=0.0)
         density = train(sample, config, progress=False)
-        return np.std(density.log_prob(at, 1.0) - density.log_prob(at, -1.0))
+        ratio = density.log_prob(at, 1.0) - density.log_prob(at, -1.0)
+        return np.sqrt(ratio.reshape(5, 99).var(axis=1).mean())
 
     with_increase = learned_ratio()
     monkeypatch.setattr(decay, "MOST_INCREASE", 1.0)
-    assert with_increase < 0.8 * learned_ratio()
+    assert with_increase < 0.95 * learned_ratio()
