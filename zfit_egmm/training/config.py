@@ -128,6 +128,9 @@ VALIDATION_FRACTION, MOST_VALIDATION_EVENTS = 0.15, 1e5
 MOST_DECAY, DECAY_EVENTS = 1.0, 1.3e4
 FEW_EVENTS, EPOCHS_OF_FEW = 1e4, 20
 
+# Deep networks drift between simulated values of theta in long trainings: measured on 500 thousand events.
+MANY_EVENTS, EPOCHS_OF_MANY = 5e5, 26
+
 # Components start with a width of the latent axis over this number: narrower ones learn weak modulations badly.
 COMPONENTS_ACROSS = 12
 
@@ -155,6 +158,7 @@ def resolve(config: TrainingConfig, n_train: int, effective_events: float) -> Se
     """
     events, fewest, most = _BUDGET[config.quality]
     most = min(most, EPOCHS_OF_FEW) if effective_events < FEW_EVENTS else most
+    most = min(most, EPOCHS_OF_MANY) if effective_events >= MANY_EVENTS and config.quality == "standard" else most
     epochs = config.epochs or int(min(max(events / n_train, fewest), most))
     batch_size = config.batch_size or 2 ** int(min(max(round(math.log2(n_train / 100)), 6), 12))
     batch_size = min(batch_size, n_train)
@@ -187,7 +191,7 @@ def _network(effective_events: float) -> SmoothNetwork:
         (FEW_EVENTS, (16, 16), 4),
         (3e4, (24, 24), 10),
         (1e5, (32, 32), 12),
-        (5e5, (64, 64, 64), 16),
+        (MANY_EVENTS, (64, 64, 64), 16),
         (math.inf, (64,) * 6, 24),
     )
     _, hidden, n_components = next(size for size in sizes if effective_events < size[0])
