@@ -82,10 +82,9 @@ def _mean_of_means(rows: np.ndarray) -> list[float]:
     probability outside.
     """
     n_points, n_events = rows.shape
-    ratio = np.exp(-rows)
-    ratio -= ratio.mean(axis=1, keepdims=True)
-    slope = np.sum(ratio * rows) / max(np.sum(ratio**2), 1e-300)
-    rows = rows - slope * (np.exp(-rows) - 1)
+    excess = np.exp(-rows) - 1
+    fluctuation = excess - excess.mean(axis=1, keepdims=True)
+    rows = rows - np.sum(fluctuation * rows) / max(np.sum(fluctuation**2), 1e-300) * excess
     error = np.sqrt(rows.var(axis=1, ddof=1).sum() / n_events) / n_points
     return [round(float(rows.mean()), 6), round(float(error), 6)]
 

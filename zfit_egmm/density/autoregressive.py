@@ -20,6 +20,7 @@ from zfit_egmm.density.conditioners import (
     categorical_conditioner,
     mixture_conditioner,
 )
+from zfit_egmm.density.latent import place_between
 from zfit_egmm.density.mixture import MixtureParameters
 from zfit_egmm.observables import LATENT_LIMIT, Observable
 from zfit_egmm.projection import Projection
@@ -171,8 +172,7 @@ class Autoregressive:
         if place is None:
             projection = self.projections[number]
             assert projection is not None
-            low, high = observable.limits
-            place = (projection.physical(u) - 0.5 * (low + high)) / (0.5 * (high - low))
+            place = place_between(projection.physical(u), *observable.limits)
         return INPUT_LIMIT * tf.stack([scaled, place], axis=1)
 
     def initial_weights(self, rng: np.random.Generator) -> list[dict[str, np.ndarray]]:

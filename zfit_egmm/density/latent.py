@@ -7,9 +7,16 @@ from dataclasses import dataclass
 
 import numpy as np
 import tensorflow as tf
+from numpy.typing import ArrayLike
 
 from zfit_egmm.observables import Observable
 from zfit_egmm.projection import Projection
+
+
+def place_between(x: tf.Tensor, low: ArrayLike, high: ArrayLike) -> tf.Tensor:
+    """Where values lie between two limits: -1 at the lower one, 1 at the upper one."""
+    low, high = np.asarray(low), np.asarray(high)
+    return (x - 0.5 * (low + high)) / (0.5 * (high - low))
 
 
 @dataclass(frozen=True, eq=False)
@@ -66,8 +73,7 @@ class LatentMap:
 
     def places(self, x: tf.Tensor) -> tf.Tensor:
         """Where events lie in the box, both of shape ``(n_events, n_observables)``: from -1 to 1 along each axis."""
-        low, high = np.array([observable.limits for observable in self.observables]).T
-        return (x - 0.5 * (low + high)) / (0.5 * (high - low))
+        return place_between(x, *np.array([observable.limits for observable in self.observables]).T)
 
     def physical(self, u: tf.Tensor) -> tf.Tensor:
         """Events in physical units from latent coordinates, both of shape ``(n_events, n_observables)``."""

@@ -114,17 +114,15 @@ def prepare(sample: EventSample, config: TrainingConfig) -> Prepared:
 
 def _batchable(sample: EventSample, projections: Sequence[Projection | None], scaling: ThetaScaling) -> Batchable:
     latent_map = LatentMap(sample.observables, tuple(projections))
-    latent = []
-    inputs = []
+    latent, places, inputs = [], [], []
     for start in range(0, sample.n_events, CHUNK):
         part = slice(start, start + CHUNK)
         u, _ = latent_map.latent(tf.constant(sample.x[part]))
         latent.append(u.numpy().astype(np.float32))
+        places.append(latent_map.places(sample.x[part]).astype(np.float32))
         inputs.append(scaling(tf.constant(sample.theta[part])).numpy().astype(np.float32))
     weights = (sample.weights / sample.weights.mean()).astype(np.float32)
-    return Batchable(
-        np.concatenate(latent), latent_map.places(sample.x).astype(np.float32), np.concatenate(inputs), weights
-    )
+    return Batchable(np.concatenate(latent), np.concatenate(places), np.concatenate(inputs), weights)
 
 
 def _latent_range(column: np.ndarray) -> tuple[float, float]:
