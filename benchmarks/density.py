@@ -92,9 +92,11 @@ def _mean_of_means(rows: np.ndarray) -> list[float]:
 def measure_density(arguments: argparse.Namespace) -> dict:
     """Train (or load) a density, measure it, and leave latent coordinates for peers in the folder."""
     limit_tensorflow(arguments.threads)
-    from zfit_egmm import Density
+    from trained_models import record_of
 
-    density = Density.load(arguments.load) if arguments.load else _train(arguments)
+    from zfit_egmm import load_density
+
+    density = load_density(arguments.load) if arguments.load else _train(arguments)
     values = _grid(arguments)
     x, theta = truth_events(values, arguments.test_events)
     truth = toy.log_prob(x, theta)
@@ -113,7 +115,8 @@ def measure_density(arguments: argparse.Namespace) -> dict:
             test_theta=theta / LARGEST_THETA,
             test_truth=truth - log_jacobian,
         )
-    record, training = density.training.get("benchmark", {}), density.training
+    training = record_of(density)
+    record = training.get("benchmark", {})
     return {
         **accuracy(truth - log_prob, values, arguments.test_events),
         "train_cpu_s": record.get("train_cpu_s"),
@@ -128,19 +131,12 @@ def measure_density(arguments: argparse.Namespace) -> dict:
 
 
 def _train(arguments: argparse.Namespace):
-    from zfit_egmm import TrainingConfig, train
+    from trained_models import train_with_record
 
-    sample = _events(arguments)
+    from zfit_egmm import TrainingConfig
+
     config = TrainingConfig.preset(arguments.quality, seed=arguments.seed, time_budget=arguments.time_budget)
-    start, cpu_start = time.perf_counter(), time.process_time()
-    density = train(sample, config)
-    cpu_seconds, seconds = time.process_time() - cpu_start, time.perf_counter() - start
-    # Kept in the file, so that a later run with --load can tell.
-    density.training["benchmark"] = {
-        "n_events": sample.n_events,
-        "train_cpu_s": round(cpu_seconds, 2),
-        "train_wall_s": round(seconds, 2),
-    }
+    density = train_with_record(_events(arguments), config, arguments.members)
     if arguments.save:
         density.save(arguments.save, overwrite=True)
     return density
@@ -219,6 +215,7 @@ def parse_arguments() -> argparse.Namespace:
     parser.add_argument("--events", type=int, help="events in all (default: 50000 at each point of the grid)")
     parser.add_argument("--quality", choices=["fast", "standard", "thorough"], help="default: standard")
     parser.add_argument("--seed", type=int, help="seed of the events and the trainings (default: 0)")
+    parser.add_argument("--members", type=int, help="train an ensemble of so many (default: 1)")
     parser.add_argument("--threads", type=int, help="default: 2, with peers 1")
     parser.add_argument("--time-budget", type=float, metavar="SECONDS", help="wall time of the density's training")
     parser.add_argument("--test-events", type=int, default=200_000, help="events at each test point (default: 200000)")
@@ -234,6 +231,7 @@ def parse_arguments() -> argparse.Namespace:
         parser.error(problem)
     arguments.quality = arguments.quality or "standard"
     arguments.seed = arguments.seed or 0
+    arguments.members = arguments.members or 1
     arguments.threads = arguments.threads or (1 if arguments.peer else 2)
     return arguments
 
@@ -243,18 +241,20 @@ def _problem(arguments: argparse.Namespace) -> str | None:
     n_points = len(_grid(arguments)) ** 2
     events, seed, threads, budget = arguments.events, arguments.seed, arguments.threads, arguments.time_budget
     save, load, peers = arguments.save, arguments.load, arguments.peer
-    of_training = (events, arguments.quality, seed, budget, save)
+    of_training = (events, arguments.quality, seed, arguments.members, budget, save)
     missing = [name for peer in peers for name in PEERS[peer][1] if importlib.util.find_spec(name) is None]
     problems = (
         (events is not None and events < n_points, f"--events must be at least {n_points}, one per point of the grid"),
         (arguments.test_events < 2 * n_points, f"--test-events must be at least {2 * n_points}, two per point"),
         (seed is not None and seed < 0, "--seed must not be negative"),
+        (arguments.members is not None and arguments.members < 1, "--members must be positive"),
         (threads is not None and threads < 1, "--threads must be positive"),
         (threads not in (None, 1) and peers, "--threads must be 1 with peers, which run on one thread"),
         (budget is not None and not 0 < budget < np.inf, "--time-budget must be positive and finite"),
         (save and not save.absolute().parent.is_dir(), f"--save: there is no folder for {save}"),
         (load and not load.is_file(), f"--load: there is no file {load}"),
         (load and any(value is not None for value in of_training), "--load leaves no training to configure or save"),
+        (arguments.members not in (None, 1) and peers, "--peer compares with one training; leave out --members"),
         (load and peers, "--peer needs a training in the same run for its CPU time; leave out --load"),
         (missing, f"--peer needs {' and '.join(dict.fromkeys(missing))}; install it with pip"),
     )

@@ -17,7 +17,7 @@ from pathlib import Path
 import numpy as np
 from child import limit_tensorflow, run_child
 
-from zfit_egmm import Density, EventSample, TrainingConfig, train
+from zfit_egmm import Density, EnsembleDensity, EventSample, TrainingConfig, load_density, train, train_ensemble
 
 LogDensity = Callable[[np.ndarray, np.ndarray], np.ndarray]
 """Log density of events, shape ``(n_events, n_observables)``, at one theta or one per event."""
@@ -49,6 +49,7 @@ def add_options(parser: argparse.ArgumentParser, *, quality: str, has_peer: bool
     """Options of the training; the hidden ones are for the processes that a comparison with a peer starts."""
     parser.add_argument("--quality", choices=["fast", "standard", "thorough"], default=quality)
     parser.add_argument("--seed", type=at_least(0), default=0, help="seed of the training")
+    parser.add_argument("--members", type=at_least(1), default=1, metavar="N", help="train an ensemble (default: 1)")
     parser.add_argument("--time-budget", type=at_least(1, float), metavar="SECONDS", help="longest training")
     parser.add_argument("--events", type=at_least(1), metavar="N", help="train on a random part of the events")
     stored = parser.add_mutually_exclusive_group()
@@ -69,7 +70,26 @@ def training_part(sample: EventSample, arguments: argparse.Namespace) -> EventSa
     return sample.select(rng.permutation(sample.n_events)[: arguments.events])
 
 
-def train_or_load(make_sample: Callable[[], EventSample], arguments: argparse.Namespace) -> tuple[Density, dict]:
+def train_with_record(sample: EventSample, config: TrainingConfig, members: int = 1) -> Density | EnsembleDensity:
+    """Train a density, or an ensemble on the same events; its record says what that cost, also in a file."""
+    wall, cpu = time.perf_counter(), time.process_time()
+    density = train(sample, config) if members == 1 else train_ensemble(sample, config, members, bootstrap=False)
+    record_of(density)["benchmark"] = {
+        "train_wall_s": round(time.perf_counter() - wall, 1),
+        "train_cpu_s": round(time.process_time() - cpu, 1),
+        "n_events": sample.n_events,
+    }
+    return density
+
+
+def record_of(density: Density | EnsembleDensity) -> dict:
+    """Record of the training; that of an ensemble is with its first member."""
+    return density.members[0].training if isinstance(density, EnsembleDensity) else density.training
+
+
+def train_or_load(
+    make_sample: Callable[[], EventSample], arguments: argparse.Namespace
+) -> tuple[Density | EnsembleDensity, dict]:
     """The density and what its training cost.
 
     The cost is kept in the file of the density, so that a loaded one can be compared with a peer.
@@ -77,25 +97,19 @@ def train_or_load(make_sample: Callable[[], EventSample], arguments: argparse.Na
     if arguments.child:
         limit_tensorflow(1)
     if arguments.load is not None:
-        density = Density.load(arguments.load)
+        density = load_density(arguments.load)
     else:
         config = TrainingConfig.preset(arguments.quality, seed=arguments.seed, time_budget=arguments.time_budget)
-        sample = training_part(make_sample(), arguments)
-        wall, cpu = time.perf_counter(), time.process_time()
-        density = train(sample, config)
-        density.training["benchmark"] = {
-            "train_wall_s": round(time.perf_counter() - wall, 1),
-            "train_cpu_s": round(time.process_time() - cpu, 1),
-            "n_events": sample.n_events,
-        }
+        density = train_with_record(training_part(make_sample(), arguments), config, arguments.members)
     for path in (arguments.save, arguments.model):
         if path is not None:
             density.save(path, overwrite=True)
-    cost = density.training.get("benchmark", {"train_wall_s": None, "train_cpu_s": None, "n_events": None})
-    return density, {**cost, "verdict": density.training["summary"]["verdict"]}
+    record = record_of(density)
+    cost = record.get("benchmark", {"train_wall_s": None, "train_cpu_s": None, "n_events": None})
+    return density, {**cost, "verdict": record["summary"]["verdict"]}
 
 
-def package_log_density(density: Density) -> LogDensity:
+def package_log_density(density: Density | EnsembleDensity) -> LogDensity:
     """Log density of the package, silent about theta beyond the trained range."""
 
     def log_density(x: np.ndarray, theta: np.ndarray) -> np.ndarray:
@@ -142,6 +156,8 @@ def peer_log_density(sample: EventSample, arguments: argparse.Namespace) -> tupl
 
 def compare_with_peer(program: str, arguments: argparse.Namespace, command_line: Sequence[str]) -> tuple[dict, dict]:
     """Results of the package and of the peer, from a process each on one thread."""
+    if arguments.members > 1:
+        raise SystemExit("--peer compares with one training; leave out --members")
     if arguments.load is not None and "benchmark" not in Density.load(arguments.load).training:
         raise SystemExit(
             f"{arguments.load} does not say how much CPU time its training took, which is what the peer is to get; "

@@ -145,9 +145,9 @@ plt.close(figure)
 # %% [markdown]
 # ## 4. Training
 #
-# `TrainingConfig.preset("fast")` is meant for a first look. `"standard"`, the default, and `"thorough"` take
-# longer and give better densities. Everything else, the size of the networks included, is chosen from the size
-# of the sample. The seed fixes everything random.
+# `TrainingConfig.preset("fast")` is meant for a first look. `"standard"`, the default, takes longer and gives better
+# densities; the mean of several of them, from `train_ensemble`, is better still. Everything else, the size of the
+# networks included, is chosen from the size of the sample. The seed fixes everything random.
 
 # %%
 config = TrainingConfig.preset("fast", seed=SEED, epochs=EPOCHS)

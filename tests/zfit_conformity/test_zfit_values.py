@@ -77,7 +77,7 @@ def test_values_without_norm_are_those_with_it(case):
     assert relative(case.pdf.pdf(case.x, norm=False), case.expected(case.x)) < 1e-9
 
 
-@pytest.mark.parametrize(("name", "is_graph"), [("trained", True), ("gauss", False)])
+@pytest.mark.parametrize(("name", "is_graph"), [("gauss", True), ("trained", False)])
 def test_everything_is_float64(request, name, is_graph):
     zfit.run.set_graph_mode(is_graph)
     case = request.getfixturevalue(name)

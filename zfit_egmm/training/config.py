@@ -18,7 +18,9 @@ class TrainingConfig:
     """How to train. Everything left at ``None`` is chosen from the size of the sample.
 
     Args:
-        quality: ``"fast"``, ``"standard"`` or ``"thorough"``: what the automatic choices aim for.
+        quality: ``"fast"``, ``"standard"`` or ``"thorough"``: what the automatic choices aim for. From half a million
+            effective events on, the last two differ little, since longer trainings drift between simulated values of
+            theta; an ensemble, :func:`zfit_egmm.training.ensemble.train_ensemble`, is the better use of the time.
         seed: Seed of the split, the initial weights and the order of events.
         time_budget: Seconds that the training may take. The learning-rate schedule is compressed to
             end in time; results then depend on the speed of the machine.
@@ -158,7 +160,7 @@ def resolve(config: TrainingConfig, n_train: int, effective_events: float) -> Se
     """
     events, fewest, most = _BUDGET[config.quality]
     most = min(most, EPOCHS_OF_FEW) if effective_events < FEW_EVENTS else most
-    most = min(most, EPOCHS_OF_MANY) if effective_events >= MANY_EVENTS and config.quality == "standard" else most
+    most = min(most, EPOCHS_OF_MANY) if effective_events >= MANY_EVENTS else most
     epochs = config.epochs or int(min(max(events / n_train, fewest), most))
     batch_size = config.batch_size or 2 ** int(min(max(round(math.log2(n_train / 100)), 6), 12))
     batch_size = min(batch_size, n_train)
