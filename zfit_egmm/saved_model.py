@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import importlib.metadata
 import platform
-from dataclasses import asdict
+from dataclasses import asdict, fields
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +13,7 @@ import numpy as np
 
 from zfit_egmm import archive
 from zfit_egmm.archive import ModelFileError
-from zfit_egmm.density.conditioners import NETWORKS, network_kind
+from zfit_egmm.density.conditioners import NETWORKS, Network, network_kind
 from zfit_egmm.density.density import Density, Source
 from zfit_egmm.density.theta import ThetaScaling
 from zfit_egmm.observables import Observable
@@ -107,13 +107,12 @@ def rebuild(manifest: dict[str, Any], arrays: dict[str, np.ndarray]) -> Density:
     Raises:
         KeyError, TypeError, ValueError: If they do not fit each other.
     """
-    network = dict(manifest["network"])
     _check_lengths(manifest)
     density = Density(
         [Observable(**entry) for entry in manifest["observables"]],
         manifest["theta_names"],
         ThetaScaling(_pairs(manifest["theta_range"])),
-        network=NETWORKS[network.pop("kind")](**network),
+        network=_network(**manifest["network"]),
         projections=[
             None if kind is None else Projection(kind, *(arrays[f"projection_{n}_{a}"] for a in PROJECTION_ARRAYS))
             for n, kind in enumerate(manifest["projections"])
@@ -124,6 +123,14 @@ def rebuild(manifest: dict[str, Any], arrays: dict[str, np.ndarray]) -> Density:
     )
     _check_weights(density)
     return density
+
+
+def _network(kind: str, **choices: Any) -> Network:
+    """The network of a file, which must state every choice: defaults may have been others when it was written."""
+    missing = {field.name for field in fields(NETWORKS[kind])} - set(choices)
+    if missing:
+        raise ValueError(f"the network lacks {', '.join(sorted(missing))}: was the file made by an older version?")
+    return NETWORKS[kind](**choices)
 
 
 def _check_lengths(manifest: dict[str, Any]) -> None:

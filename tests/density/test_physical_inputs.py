@@ -53,6 +53,14 @@ def test_a_choice_that_is_none_is_refused():
         SmoothNetwork(physical_inputs="no")
 
 
+def test_a_file_that_does_not_state_a_choice_is_refused():
+    density = random_density()
+    manifest = describe(density)
+    del manifest["network"]["physical_inputs"]
+    with pytest.raises(ValueError, match=r"lacks physical_inputs: was the file made by an older version\?"):
+        rebuild(manifest, arrays_of(density))
+
+
 def test_places_keep_their_precision_far_from_zero():
     # In single precision, times in seconds since 1970 have steps of 128 s.
     x = 1.7e9 + 100 * np.random.default_rng(1).random((500, 1))
