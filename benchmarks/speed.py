@@ -50,7 +50,7 @@ def measure_density() -> dict:
     ranges = ((-5.0, 5.0),) * 4
     scaling = ThetaScaling.from_values(sample.theta)
     projections = tuple(build_projection(o, sample.column(o.name)) for o in sample.observables)
-    autoregressive = Autoregressive(sample.observables, network, scaling.n_inputs, ranges, projections)
+    autoregressive = Autoregressive(sample.observables, network, scaling.n_theta, ranges, projections)
     weights = autoregressive.initial_weights(np.random.default_rng(0))
     density = Density(
         sample.observables,

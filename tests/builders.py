@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 
 from zfit_egmm import Density, Observable
 from zfit_egmm.density.autoregressive import Autoregressive
 from zfit_egmm.density.conditioners import SmoothNetwork
-from zfit_egmm.density.theta import ThetaScaling
+from zfit_egmm.density.theta import Bend, Stretch, ThetaScaling
 from zfit_egmm.projection import build_projection
 
 
-def random_density(seed: int = 0, physical_inputs: bool = True) -> Density:
-    """Two continuous observables and a discrete one given one theta, with random weights and random projections."""
+def random_density(seed: int = 0, physical_inputs: bool = True, is_bent: bool = False) -> Density:
+    """Two continuous observables and a discrete one given one theta, with random weights and random projections.
+
+    A bent one has two kinks in theta, which it also sees on a stretched axis.
+    """
     rng = np.random.default_rng(seed)
     observables = (
         Observable("mass", 100, 200, unit="GeV", linear_fraction=0.2),
@@ -22,9 +27,13 @@ def random_density(seed: int = 0, physical_inputs: bool = True) -> Density:
     events = {"mass": 100 + rng.exponential(20, 2000) % 100, "angle": rng.normal(0, 0.7, 2000).clip(-1.9, 1.9)}
     network = SmoothNetwork(hidden=(8, 6), n_components=4, physical_inputs=physical_inputs)
     scaling = ThetaScaling.from_values(rng.uniform(-1, 3, (50, 1)))
+    if is_bent:
+        scaling = replace(scaling, stretches=(Stretch(0.5, 0.8),), bends=(Bend(0, 0.0, 0.1), Bend(0, 2.0, 0.1)))
     latent_ranges = ((-4.5, 4.0), (0.0, 3.0), (-4.0, 4.8))
     projections = tuple(None if o.is_discrete else build_projection(o, events[o.name]) for o in observables)
-    autoregressive = Autoregressive(observables, network, scaling.n_inputs, latent_ranges, projections)
+    autoregressive = Autoregressive(
+        observables, network, scaling.n_theta, latent_ranges, projections, len(scaling.bends)
+    )
     weights = autoregressive.initial_weights(rng)
     return Density(
         observables,

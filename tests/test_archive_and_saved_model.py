@@ -381,7 +381,17 @@ def test_array_that_is_no_array(model, tmp_path, content):
 
 @pytest.mark.parametrize(
     "key",
-    ["observables", "theta_names", "theta_range", "network", "projections", "latent_ranges", "training"],
+    [
+        "observables",
+        "theta_names",
+        "theta_range",
+        "theta_stretches",
+        "theta_bends",
+        "network",
+        "projections",
+        "latent_ranges",
+        "training",
+    ],
 )
 def test_incomplete_manifest(density, tmp_path, key):
     manifest = describe(density)
@@ -420,6 +430,11 @@ def test_arrays_that_do_not_fit(density, tmp_path, change, message):
         {"projections": ["smooth"]},
         {"theta_names": ["coupling", "other"]},
         {"theta_range": [[0, 1], [0, 1]]},
+        {"theta_stretches": [[0, 1], None]},
+        {"theta_stretches": [[0, 0]]},
+        {"theta_bends": [[1, 0, 0.1]]},
+        {"theta_bends": [[0, 0, 0]]},
+        {"theta_bends": [[0, 0, 0.1]]},
         {"latent_ranges": [[0, 1]]},
         {"observables": [{"name": "mass"}]},
         {"observables": "mass"},

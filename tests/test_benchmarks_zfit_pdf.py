@@ -29,7 +29,7 @@ def small_density() -> Density:
     network, ranges = SmoothNetwork((6, 4), 3), ((-5.0, 5.0),) * 4
     scaling = ThetaScaling.from_values(sample.theta)
     projections = tuple(build_projection(one, sample.column(one.name)) for one in sample.observables)
-    autoregressive = Autoregressive(sample.observables, network, scaling.n_inputs, ranges, projections)
+    autoregressive = Autoregressive(sample.observables, network, scaling.n_theta, ranges, projections)
     weights = autoregressive.initial_weights(rng)
     return Density(
         sample.observables,

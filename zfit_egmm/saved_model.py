@@ -15,7 +15,7 @@ from zfit_egmm import archive
 from zfit_egmm.archive import ModelFileError
 from zfit_egmm.density.conditioners import NETWORKS, Network, network_kind
 from zfit_egmm.density.density import Density, Source
-from zfit_egmm.density.theta import ThetaScaling
+from zfit_egmm.density.theta import Bend, Stretch, ThetaScaling
 from zfit_egmm.observables import Observable
 from zfit_egmm.projection import Projection
 
@@ -52,6 +52,8 @@ def describe(density: Density) -> dict[str, Any]:
         "observables": [asdict(observable) for observable in density.observables],
         "theta_names": list(density.theta_names),
         "theta_range": [list(pair) for pair in density.theta_range],
+        "theta_stretches": [None if stretch is None else list(stretch) for stretch in density.scaling.stretches],
+        "theta_bends": [list(bend) for bend in density.scaling.bends],
         "network": {"kind": network_kind(network), **asdict(network)},
         "projections": [None if projection is None else projection.kind for projection in density.projections],
         "latent_ranges": [list(pair) for pair in density.autoregressive.latent_ranges],
@@ -111,7 +113,7 @@ def rebuild(manifest: dict[str, Any], arrays: dict[str, np.ndarray]) -> Density:
     density = Density(
         [Observable(**entry) for entry in manifest["observables"]],
         manifest["theta_names"],
-        ThetaScaling(_pairs(manifest["theta_range"])),
+        _scaling(manifest),
         network=_network(**manifest["network"]),
         projections=[
             None if kind is None else Projection(kind, *(arrays[f"projection_{n}_{a}"] for a in PROJECTION_ARRAYS))
@@ -123,6 +125,19 @@ def rebuild(manifest: dict[str, Any], arrays: dict[str, np.ndarray]) -> Density:
     )
     _check_weights(density)
     return density
+
+
+def _scaling(manifest: dict[str, Any]) -> ThetaScaling:
+    n_theta = len(manifest["theta_names"])
+    stretches = tuple(None if pair is None else Stretch(*map(float, pair)) for pair in manifest["theta_stretches"])
+    bends = tuple(Bend(int(number), float(value), float(radius)) for number, value, radius in manifest["theta_bends"])
+    if stretches and len(stretches) != n_theta:
+        raise ValueError(f"{len(stretches)} theta_stretches for {n_theta} theta_names")
+    if not all(stretch is None or stretch.width > 0 for stretch in stretches):
+        raise ValueError("a width of theta_stretches is not positive")
+    if not all(0 <= bend.parameter < n_theta and bend.radius > 0 for bend in bends):
+        raise ValueError("theta_bends do not fit the parameters")
+    return ThetaScaling(_pairs(manifest["theta_range"]), stretches, bends)
 
 
 def _network(kind: str, **choices: Any) -> Network:

@@ -57,7 +57,7 @@ def _gaussians(width_factor: float) -> Density:
     network = SmoothNetwork((16, 16), n_components=1, width_fraction=0.15)
     scaling = ThetaScaling.from_values(rng.uniform(-1, 1, (100, 1)))
     projections = tuple(build_projection(o, rng.uniform(0, 10, 5000)) for o in observables)
-    autoregressive = Autoregressive(tuple(observables), network, scaling.n_inputs, RANGES, projections)
+    autoregressive = Autoregressive(tuple(observables), network, scaling.n_theta, RANGES, projections)
     weights = autoregressive.initial_weights(rng)
     start = 0.15 * 10.0
     for factor in weights:

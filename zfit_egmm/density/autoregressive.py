@@ -110,9 +110,10 @@ class Autoregressive:
     Args:
         observables: The axes.
         network: Configuration of the conditioners.
-        n_theta: Number of their inputs that come from theta.
+        n_theta: Number of parameters.
         latent_ranges: Lowest and highest latent coordinate of the training events per observable.
         projections: Map to the latent axis of each continuous observable, ``None`` for discrete ones.
+        n_bends: Number of inputs for kinks in theta, which follow the parameters.
     """
 
     observables: tuple[Observable, ...]
@@ -120,6 +121,7 @@ class Autoregressive:
     n_theta: int
     latent_ranges: tuple[tuple[float, float], ...]
     projections: tuple[Projection | None, ...] = field(compare=False)
+    n_bends: int = 0
 
     @property
     def factors(self) -> tuple[Factor, ...]:
@@ -128,10 +130,13 @@ class Autoregressive:
         n_features = 0
         for observable, latent_range in zip(self.observables, self.latent_ranges, strict=True):
             if observable.is_discrete:
-                layers = categorical_conditioner(self.network, self.n_theta, n_features, observable.n_categories)
+                layers = categorical_conditioner(
+                    self.network, self.n_theta, n_features, observable.n_categories, self.n_bends
+                )
                 result.append(CategoricalFactor(layers))
             else:
-                result.append(MixtureFactor(mixture_conditioner(self.network, self.n_theta, n_features, latent_range)))
+                conditioner = mixture_conditioner(self.network, self.n_theta, n_features, latent_range, self.n_bends)
+                result.append(MixtureFactor(conditioner))
             n_features += self._n_features(observable)
         return tuple(result)
 
@@ -192,7 +197,7 @@ class Autoregressive:
 
         Args:
             weights: Weights of every factor; their type is that of the networks' computation.
-            theta: Scaled parameters, shape ``(n_events or 1, n_theta)``.
+            theta: Scaled parameters and bends, shape ``(n_events or 1, n_theta + n_bends)``.
             u: Latent coordinates, float64 (float32 in training), shape ``(n_events, n_observables)``.
             places: Where the events lie in the box, from -1 to 1 along each axis, in the type and shape of ``u``.
             only: Positions of the factors wanted. Default: all.
@@ -220,7 +225,7 @@ class Autoregressive:
 
         Args:
             weights: Weights of every factor.
-            theta: Scaled parameters, shape ``(n_events or 1, n_theta)``.
+            theta: Scaled parameters and bends, shape ``(n_events or 1, n_theta + n_bends)``.
             uniform: Uniform in [0, 1), float64, shape ``(n_events, n_observables)``.
 
         Returns:

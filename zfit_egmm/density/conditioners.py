@@ -116,12 +116,16 @@ def _check_positive(owner: Network, **values: float) -> None:
 
 @dataclass(frozen=True)
 class SmoothLayers:
-    """Fully connected layers with SiLU; theta and the preceding observables enter the first one."""
+    """Fully connected layers with SiLU; theta, its bends and the preceding observables enter the first one.
+
+    The kernel of the bends starts at zero.
+    """
 
     n_theta: int
     n_features: int
     n_outputs: int
     hidden: tuple[int, ...]
+    n_bends: int = 0
 
     def initial_weights(self, rng: np.random.Generator) -> dict[str, np.ndarray]:
         """Random kernels and zero biases, float32."""
@@ -132,6 +136,8 @@ class SmoothLayers:
             weights["theta"] = rng.normal(size=(self.n_theta, first)) / math.sqrt(n_inputs)
         if self.n_features:
             weights["features"] = rng.normal(size=(self.n_features, first)) / math.sqrt(n_inputs)
+        if self.n_bends:
+            weights["bends"] = np.zeros((self.n_bends, first))
         weights["bias_0"] = 0.1 * rng.normal(size=first)
         for number, (before, width) in enumerate(zip(self.hidden, self.hidden[1:], strict=False), start=1):
             weights[f"kernel_{number}"] = rng.normal(size=(before, width)) * math.sqrt(2 / before)
@@ -145,7 +151,9 @@ class SmoothLayers:
         dtype = weights["bias_out"].dtype
         value = weights["bias_0"][tf.newaxis, :]
         if self.n_theta:
-            value += tf.cast(theta, dtype) @ weights["theta"]
+            value += tf.cast(theta[:, : self.n_theta] if self.n_bends else theta, dtype) @ weights["theta"]
+        if self.n_bends:
+            value += tf.cast(theta[:, self.n_theta :], dtype) @ weights["bends"]
         if self.n_features:
             value += tf.cast(features, dtype) @ weights["features"]
         value = _silu(value)
@@ -291,22 +299,24 @@ def _hidden(network: SmoothNetwork, n_features: int) -> tuple[int, ...]:
 
 
 def mixture_conditioner(
-    network: Network, n_theta: int, n_features: int, latent_range: tuple[float, float]
+    network: Network, n_theta: int, n_features: int, latent_range: tuple[float, float], n_bends: int = 0
 ) -> MixtureConditioner:
     """Conditioner of a continuous observable."""
     layers: SmoothLayers | PaperLayers
     if isinstance(network, PaperNetwork):
         layers = PaperLayers(n_theta, n_features, network)
     else:
-        layers = SmoothLayers(n_theta, n_features, 3 * network.n_components, _hidden(network, n_features))
+        layers = SmoothLayers(n_theta, n_features, 3 * network.n_components, _hidden(network, n_features), n_bends)
     return MixtureConditioner(layers, network, latent_range)
 
 
-def categorical_conditioner(network: Network, n_theta: int, n_features: int, n_categories: int) -> SmoothLayers:
+def categorical_conditioner(
+    network: Network, n_theta: int, n_features: int, n_categories: int, n_bends: int = 0
+) -> SmoothLayers:
     """Conditioner of a discrete observable: logits of its categories.
 
     Source:
         The paper uses two hidden layers of 300 and 200 units; so does its preset here.
     """
     hidden = CATEGORICAL_HIDDEN if isinstance(network, PaperNetwork) else _hidden(network, n_features)
-    return SmoothLayers(n_theta, n_features, n_categories, hidden)
+    return SmoothLayers(n_theta, n_features, n_categories, hidden, n_bends)

@@ -39,7 +39,7 @@ class Density:
     Args:
         observables: The axes, in their order.
         theta_names: Names of the parameters, possibly none.
-        scaling: Scaling of the parameters, with their trained range.
+        scaling: Map of the parameters to inputs of the networks, with their trained range.
         network: Configuration of the conditioners.
         projections: Map to the latent axis of each continuous observable, ``None`` for discrete ones.
         latent_ranges: Lowest and highest latent coordinate of the training events per observable.
@@ -66,9 +66,10 @@ class Density:
         self.autoregressive = Autoregressive(
             self._observables,
             network,
-            scaling.n_inputs,
+            scaling.n_theta,
             tuple((float(a), float(b)) for a, b in latent_ranges),
             self.latent_map.projections,
+            len(scaling.bends),
         )
         # Constants, not variables: a graph does not read them in order, and is traced in less time.
         with tf.init_scope():

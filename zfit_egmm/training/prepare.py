@@ -8,13 +8,15 @@ from dataclasses import dataclass
 import numpy as np
 import tensorflow as tf
 
+from zfit_egmm.density.conditioners import PaperNetwork
 from zfit_egmm.density.latent import LatentMap
 from zfit_egmm.density.theta import ThetaScaling
 from zfit_egmm.events.sample import EventSample
 from zfit_egmm.observables import LATENT_LIMIT
 from zfit_egmm.projection import Projection, build_projection
-from zfit_egmm.training.config import TrainingConfig, validation_fraction
+from zfit_egmm.training.config import MANY_EVENTS, TrainingConfig, validation_fraction
 from zfit_egmm.training.decay import marginal_losses
+from zfit_egmm.training.theta_inputs import theta_inputs
 
 FEWEST_EVENTS = 100
 FEWEST_PER_COLUMN = 25
@@ -99,7 +101,10 @@ def prepare(sample: EventSample, config: TrainingConfig) -> Prepared:
         else build_projection(observable, training.column(observable.name), training.weights, kind=config.projection)
         for observable in sample.observables
     )
-    scaling = ThetaScaling.from_values(sample.theta)
+    if isinstance(config.network, PaperNetwork):
+        scaling = ThetaScaling.from_values(sample.theta)
+    else:
+        scaling = theta_inputs(sample.theta, has_bends=training.effective_events >= MANY_EVENTS)
     train_arrays = _batchable(training, projections, scaling)
     return Prepared(
         training=train_arrays,

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
+from typing import NamedTuple
 
 import numpy as np
 import tensorflow as tf
@@ -16,19 +17,39 @@ BETA_1, BETA_2, EPSILON = 0.9, 0.999, 1e-7
 AVERAGE_START = 10.0
 
 
+class StepSize(NamedTuple):
+    """How far one step of a factor goes, float32.
+
+    Args:
+        step: Number of the step, from one.
+        rate: Learning rate.
+        weight_decay: Decay of the kernels in units of the learning rate.
+        average_decay: Decay of the running average.
+        bend_thresholds: Shape ``(n_bends,)``, see :meth:`Optimiser.start`.
+    """
+
+    step: tf.Tensor
+    rate: tf.Tensor
+    weight_decay: tf.Tensor
+    average_decay: tf.Tensor
+    bend_thresholds: tf.Tensor
+
+
 class Optimiser:
     """Weights of all factors with the state of Adam and a running average of the weights.
+
+    Call :meth:`start` before the first step.
 
     Args:
         autoregressive: The factors.
         weights: Initial weights of every factor.
-        average_decay: Decay per step of the running average.
         use_xla: Whether steps are compiled with XLA, which takes about a second per factor and then
             saves a quarter of the time.
 
     Source:
         Kingma and Ba, "Adam: a method for stochastic optimization", algorithm 1, with the decoupled
-        weight decay of Loshchilov and Hutter, "Decoupled weight decay regularization".
+        weight decay of Loshchilov and Hutter, "Decoupled weight decay regularization", and for the bends the soft
+        threshold of proximal gradient methods.
     """
 
     PARTS = ("weights", "first", "second", "average")
@@ -37,24 +58,42 @@ class Optimiser:
         self,
         autoregressive: Autoregressive,
         weights: Sequence[dict[str, np.ndarray]],
-        average_decay: float,
         *,
         use_xla: bool,
     ) -> None:
         self.autoregressive = autoregressive
-        self.average_decay = average_decay
+        self.average_decay = 0.0
+        self.bend_thresholds = np.empty((len(weights), 0), dtype=np.float32)
         self.use_xla = use_xla
         self.step = tf.Variable(0.0, dtype=tf.float32, trainable=False)
 
         def variables(scale: float) -> list[dict[str, tf.Variable]]:
             return [{name: tf.Variable(scale * value) for name, value in factor.items()} for factor in weights]
 
+        self._initial = weights
         self.weights, self.average = variables(1.0), variables(1.0)
         self.first, self.second = variables(0.0), variables(0.0)
         self._compiled: dict[int, tf.types.experimental.GenericFunction] = {}
         # A compiled step hardly uses more than one core, but the factors do not depend on each other.
         self._pool = ThreadPoolExecutor(max_workers=min(len(weights), _n_threads()))
         self._evaluate = tf.function(self._losses, reduce_retracing=True, autograph=False)
+
+    def start(self, average_decay: float, bend_thresholds: np.ndarray) -> None:
+        """Begin a training with the initial weights; what was compiled for an earlier one is used again.
+
+        Args:
+            average_decay: Decay per step of the running average.
+            bend_thresholds: Float32, shape ``(n_factors, n_bends)``. Weights of bends in theta move towards zero by so
+                much in units of the learning rate, and stay there unless their gradient is that many times as large as
+                it fluctuates from batch to batch.
+        """
+        self.average_decay, self.bend_thresholds = average_decay, bend_thresholds
+        self.step.assign(0.0)
+        for part in self.PARTS:
+            scale = 1.0 if part in ("weights", "average") else 0.0
+            for factor, initial in zip(getattr(self, part), self._initial, strict=True):
+                for name, variable in factor.items():
+                    variable.assign(scale * initial[name])
 
     def train_step(
         self,
@@ -79,7 +118,9 @@ class Optimiser:
         step = self.step.read_value()
 
         def loss(number: int) -> float:
-            return self._function(number)(step, rates[number], decays[number], *batch).numpy()
+            average = np.float32(self.average_decay)
+            size = StepSize(step, rates[number], decays[number], average, self.bend_thresholds[number])
+            return self._function(number)(size, *batch).numpy()
 
         return np.array(list(self._pool.map(loss, active)))
 
@@ -89,11 +130,14 @@ class Optimiser:
         Returns:
             One value per factor, and last the mean square of the sum of all factors.
         """
-        total = np.zeros(len(self.weights) + 1)
-        for start in range(0, len(events), size):
-            part = events.part(slice(start, start + size))
-            total += self._evaluate(part.u, part.places, part.theta, part.weights).numpy()
-        return total / events.weights.sum(dtype=float)
+        losses = self.event_losses(events, size)
+        columns = np.column_stack([losses, np.square(losses.sum(axis=1))])
+        return events.weights.astype(float) @ columns / events.weights.sum(dtype=float)
+
+    def event_losses(self, events: Batchable, size: int = 16384) -> np.ndarray:
+        """Loss of every event with the averaged weights, nats, shape ``(n_events, n_factors)``."""
+        parts = [events.part(slice(start, start + size)) for start in range(0, len(events), size)]
+        return np.concatenate([self._evaluate(part.u, part.places, part.theta).numpy() for part in parts]).astype(float)
 
     def averaged(self, number: int) -> dict[str, np.ndarray]:
         """Averaged weights of one factor."""
@@ -101,7 +145,7 @@ class Optimiser:
 
     def state(self) -> dict[str, np.ndarray]:
         """Everything needed to go on later, as named arrays."""
-        arrays = {"step": self.step.numpy()}
+        arrays = {"step": self.step.numpy(), "bend_thresholds": self.bend_thresholds}
         for part in self.PARTS:
             for number, factor in enumerate(getattr(self, part)):
                 arrays |= {f"{part}_{number}_{name}": variable.numpy() for name, variable in factor.items()}
@@ -110,16 +154,14 @@ class Optimiser:
     def restore(self, arrays: dict[str, np.ndarray]) -> None:
         """Go on from a :meth:`state`."""
         self.step.assign(arrays["step"])
+        self.bend_thresholds = arrays["bend_thresholds"]
         for part in self.PARTS:
             for number, factor in enumerate(getattr(self, part)):
                 for name, variable in factor.items():
                     variable.assign(arrays[f"{part}_{number}_{name}"])
 
-    def _losses(self, u: tf.Tensor, places: tf.Tensor, theta: tf.Tensor, event_weights: tf.Tensor) -> tf.Tensor:
-        parts = self.autoregressive.log_densities(self.average, theta, u, places)
-        weights = tf.cast(event_weights, tf.float64)
-        losses = [-tf.cast(part, tf.float64) for part in parts]
-        return tf.stack([tf.reduce_sum(weights * loss) for loss in [*losses, tf.square(tf.add_n(losses))]])
+    def _losses(self, u: tf.Tensor, places: tf.Tensor, theta: tf.Tensor) -> tf.Tensor:
+        return -tf.stack(self.autoregressive.log_densities(self.average, theta, u, places), axis=1)
 
     def _function(self, number: int) -> tf.types.experimental.GenericFunction:
         """Compiled step of one factor."""
@@ -132,9 +174,7 @@ class Optimiser:
     def _step(
         self,
         number: int,
-        step: tf.Tensor,
-        rate: tf.Tensor,
-        weight_decay: tf.Tensor,
+        size: StepSize,
         u: tf.Tensor,
         places: tf.Tensor,
         theta: tf.Tensor,
@@ -144,24 +184,30 @@ class Optimiser:
             (part,) = self.autoregressive.log_densities(self.weights, theta, u, places, only=(number,))
             loss = -tf.reduce_mean(event_weights * part)
         gradient = tape.gradient(loss, self.weights[number], unconnected_gradients="zero")
-        correction = tf.sqrt(1 - BETA_2**step) / (1 - BETA_1**step)
-        decay = tf.minimum(self.average_decay, (1 + step) / (AVERAGE_START + step))
+        rate = size.rate * tf.sqrt(1 - BETA_2**size.step) / (1 - BETA_1**size.step)
+        decay = tf.minimum(size.average_decay, (1 + size.step) / (AVERAGE_START + size.step))
         for name, slope in gradient.items():
-            self._update(number, name, slope, rate * correction, weight_decay, decay)
+            change = self._change(number, name, slope)
+            weight, average = self.weights[number][name], self.average[number][name]
+            if name == "bends":
+                moved = weight - rate * change
+                new_weight = tf.sign(moved) * tf.maximum(
+                    tf.abs(moved) - rate * size.bend_thresholds[:, tf.newaxis], 0.0
+                )
+            elif weight.shape.rank == 2:
+                new_weight = weight - rate * (change + size.weight_decay * weight)
+            else:
+                new_weight = weight - rate * change
+            weight.assign(new_weight)
+            average.assign(decay * average + (1 - decay) * new_weight)
         return loss
 
-    def _update(
-        self, number: int, name: str, slope: tf.Tensor, rate: tf.Tensor, weight_decay: tf.Tensor, decay: tf.Tensor
-    ) -> None:
-        weight, average = self.weights[number][name], self.average[number][name]
+    def _change(self, number: int, name: str, slope: tf.Tensor) -> tf.Tensor:
+        """Change of some weights in units of the learning rate, from their gradient."""
         first, second = self.first[number][name], self.second[number][name]
         new_first = first.assign(BETA_1 * first + (1 - BETA_1) * slope)
         new_second = second.assign(BETA_2 * second + (1 - BETA_2) * tf.square(slope))
-        change = new_first / (tf.sqrt(new_second) + EPSILON)
-        if weight.shape.rank == 2:
-            change += weight_decay * weight
-        new_weight = weight.assign_sub(rate * change)
-        average.assign(decay * average + (1 - decay) * new_weight)
+        return new_first / (tf.sqrt(new_second) + EPSILON)
 
 
 def _n_threads() -> int:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict
+import time
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -11,9 +12,11 @@ import numpy as np
 from zfit_egmm.density.autoregressive import Autoregressive
 from zfit_egmm.density.conditioners import network_kind
 from zfit_egmm.density.density import Density
+from zfit_egmm.density.theta import ThetaScaling
 from zfit_egmm.events.sample import EventSample
 from zfit_egmm.training.checkpoint import Checkpoint
 from zfit_egmm.training.config import Settings, TrainingConfig, resolve
+from zfit_egmm.training.kinks import LEAST_KINK, KinkSearch, kinks_in_words, named_kinks
 from zfit_egmm.training.loop import Loop
 from zfit_egmm.training.prepare import Prepared, check_sample, prepare
 from zfit_egmm.training.progress import TrainingProgress
@@ -59,15 +62,31 @@ def train(
     prepared = prepare(sample, config)
     settings = resolve(config, len(prepared.training), prepared.effective_events)
     autoregressive = Autoregressive(
-        sample.observables, settings.network, prepared.scaling.n_inputs, prepared.latent_ranges, prepared.projections
+        sample.observables,
+        settings.network,
+        prepared.scaling.n_theta,
+        prepared.latent_ranges,
+        prepared.projections,
+        len(prepared.scaling.bends),
     )
     weights = autoregressive.initial_weights(np.random.default_rng([config.seed, 0]))
     _check_capacity(weights, prepared)
     use_xla = settings.epochs * len(prepared.training) > XLA_PAYS
-    optimiser = Optimiser(autoregressive, weights, settings.average_decay, use_xla=use_xla)
     names = tuple(observable.name for observable in sample.observables)
-    loop = Loop(prepared, config, settings, optimiser, History(names), saved)
+
+    optimiser = Optimiser(autoregressive, weights, use_xla=use_xla)
     with TrainingProgress(is_enabled=progress, title=_title(sample)) as display:
+        start = time.monotonic()
+        allowed = np.full((len(names), len(prepared.scaling.bends)), np.inf, dtype=np.float32)
+        # The state of an interrupted training holds what was found.
+        if saved is None or not saved.path.exists():
+            allowed = KinkSearch(prepared, sample, config, optimiser, display).thresholds()
+        spent = time.monotonic() - start
+        timed = config
+        if config.time_budget is not None:
+            timed = replace(config, time_budget=max(config.time_budget - spent, 1e-9))
+        optimiser.start(settings.average_decay, allowed)
+        loop = Loop(prepared, timed, settings, optimiser, History(names), saved)
         loop.run(display)
         density = _density(sample, config, settings, loop)
         display.note(density.training["summary"]["verdict"])
@@ -101,6 +120,7 @@ def _density(sample: EventSample, config: TrainingConfig, settings: Settings, lo
     part = np.random.default_rng([config.seed, 2]).permutation(len(check))[:n_check]
     *training_loss, square = loop.optimiser.losses(check.part(part))
     variance = max(square - sum(training_loss) ** 2, 0.0)
+    scaling, best = _without_idle_bends(prepared.scaling, best)
     summary = summarise(
         loop.history,
         factors=loop.factors,
@@ -111,10 +131,15 @@ def _density(sample: EventSample, config: TrainingConfig, settings: Settings, lo
         n_events=len(prepared.training),
         n_weights=sum(value.size for factor in best for value in factor.values()),
     )
+    summary["kinks"] = {}
+    if scaling.bends:
+        norms = np.max([np.linalg.norm(factor["bends"], axis=1) for factor in best], axis=0)
+        summary["kinks"] = named_kinks(scaling, norms > LEAST_KINK, sample.theta_names)
+        summary["verdict"] += f" The events show kinks, which the density follows: {kinks_in_words(summary['kinks'])}."
     return Density(
         sample.observables,
         sample.theta_names,
-        prepared.scaling,
+        scaling,
         network=settings.network,
         projections=prepared.projections,
         latent_ranges=prepared.latent_ranges,
@@ -126,6 +151,20 @@ def _density(sample: EventSample, config: TrainingConfig, settings: Settings, lo
             "summary": summary,
         },
     )
+
+
+def _without_idle_bends(
+    scaling: ThetaScaling, weights: list[dict[str, np.ndarray]]
+) -> tuple[ThetaScaling, list[dict[str, np.ndarray]]]:
+    """The same density without the bends that no factor uses."""
+    if not scaling.bends:
+        return scaling, weights
+    used = np.any([factor["bends"].any(axis=1) for factor in weights], axis=0)
+    kept = replace(scaling, bends=tuple(bend for bend, is_used in zip(scaling.bends, used, strict=True) if is_used))
+    thinned = [{**factor, "bends": factor["bends"][used]} for factor in weights]
+    if not kept.bends:
+        thinned = [{name: value for name, value in factor.items() if name != "bends"} for factor in weights]
+    return kept, thinned
 
 
 def _plain(config: TrainingConfig | Settings) -> dict[str, Any]:
