@@ -1,4 +1,4 @@
-"""Kinks of the density in theta: searched with a short training, and kept if they predict values that were left out."""
+"""Kinks of the density in theta: kept if short trainings with them predict simulated values that were left out."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from zfit_egmm.density.theta import ThetaScaling
 from zfit_egmm.events.sample import EventSample
 from zfit_egmm.training.config import MOST_VALIDATION_EVENTS, TrainingConfig, resolve
 from zfit_egmm.training.loop import Loop
-from zfit_egmm.training.prepare import Prepared
+from zfit_egmm.training.prepare import Batchable, Prepared
 from zfit_egmm.training.progress import TrainingProgress
 from zfit_egmm.training.record import History
 from zfit_egmm.training.steps import Optimiser
@@ -25,11 +25,14 @@ SIGNIFICANCE = 3.0
 LEAST_KINK = 0.05
 """Norm of the weights of a bend above which it counts as used; kernels have norms of one and more."""
 
-TRIAL_SHARE = 0.15
-"""Length of each of the three short trainings in units of the epochs of the training."""
+LEAST_SHARE = 0.5
+"""The same in units of the most used bend of the same parameter."""
 
-# Two trainings of one factor without kinks differ by up to 1.4e-4 nats per event.
-LEAST_GAIN, GAIN_SIGNIFICANCE = 1.5e-4, 3.0
+TRIAL_SHARE = 0.15
+"""Epochs of each of the five short trainings in units of those of the training; four have fewer events."""
+
+# Two trainings of one factor without kinks differ by up to 1.4e-4 nats per event, and by more at values left out.
+LEAST_GAIN, GAIN_SIGNIFICANCE, SHARE_OF_LOST = 1.5e-4, 3.0, 1 / 3
 
 SAME_INPUT, STREAM = 1e-4, 3
 
@@ -38,9 +41,9 @@ class KinkSearch:
     """Finds out which factors have kinks in theta, and at which of the simulated values.
 
     A smooth density that changes fast between two simulated values can be followed by a bend as well as by a smooth
-    network; only events in between tell them apart. So a short training with all bends finds candidates, at most one
-    per parameter. Two more, with and without these, leave out the simulated values on both sides of the candidates. A
-    factor has kinks if it describes the events at these values better with them.
+    network; only events in between tell them apart. So every second value of each parameter is left out. A factor has
+    kinks at the others if bends there make up for a third of what leaving out costs on the events at the values left
+    out. Then the other values are left out in turn. The lowest and the highest value always stay.
 
     Args:
         prepared: The events.
@@ -60,13 +63,13 @@ class KinkSearch:
     ) -> None:
         n_train = len(prepared.training)
         epochs = max(1, round(TRIAL_SHARE * resolve(config, n_train, prepared.effective_events).epochs))
-        share = TRIAL_SHARE / (1 + 3 * TRIAL_SHARE)
+        share = TRIAL_SHARE / (1 + 5 * TRIAL_SHARE)
         self.config = replace(
             config, epochs=epochs, time_budget=None if config.time_budget is None else share * config.time_budget
         )
-        self.prepared, self.sample = prepared, sample
+        self.prepared, self.optimiser, self.progress = prepared, optimiser, progress
         self.names = tuple(observable.name for observable in sample.observables)
-        self.optimiser, self.progress = optimiser, progress
+        self.grids = [grid_values(column) for column in sample.theta.T]
 
     def thresholds(self) -> np.ndarray:
         """Thresholds of the bends, infinite where there is no kink; see :meth:`.Optimiser.start`.
@@ -74,73 +77,63 @@ class KinkSearch:
         Returns:
             Float32, shape ``(n_factors, n_bends)``.
         """
-        is_open = np.zeros((len(self.names), len(self.prepared.scaling.bends)), dtype=bool)
-        if is_open.size and self.prepared.validation is not None:
-            self.progress.note("looking for kinks in theta")
-            is_open |= self._candidates()
-            if is_open.any():
-                self.progress.note(
-                    f"are there kinks {kinks_in_words(self._named(is_open))}? Leaving out values beside them"
-                )
-                is_open[~self._is_better_with(is_open)] = False
-        return thresholds(is_open, self._steps(self.prepared))
+        bends = self.prepared.scaling.bends
+        is_open = np.zeros((len(self.names), len(bends)), dtype=bool)
+        if bends and self.prepared.validation is not None:
+            parities = np.array([np.abs(self.grids[bend.parameter] - bend.value).argmin() % 2 for bend in bends])
+            self.progress.note("looking for kinks in theta, in short trainings that leave out some of its values")
+            nothing_left_out = self._losses(self.prepared, np.zeros(len(bends), dtype=bool), self.prepared.training)
+            for parity in np.unique(parities):
+                is_open |= self._used(parities == parity, int(parity), nothing_left_out)
+        n_train = len(self.prepared.training)
+        return thresholds(is_open, n_train // resolve(self.config, n_train, self.prepared.effective_events).batch_size)
 
-    def _candidates(self) -> np.ndarray:
-        """Whether a bend is the one that a training uses most for its parameter, shape ``(n_bends,)``."""
-        self._train(self.prepared, True)
-        # The first observable has a network of one layer, which bends for little reason.
-        factors = [self.optimiser.averaged(number) for number in range(len(self.names))]
-        norms = np.max([np.linalg.norm(factor["bends"], axis=1) for factor in factors[1:] or factors], axis=0)
-        parameters = np.array([bend.parameter for bend in self.prepared.scaling.bends])
-        largest = [norms[parameters == number].max() for number in parameters]
-        return (norms > LEAST_KINK) & (norms == largest)
+    def _used(self, is_tested: np.ndarray, parity: int, nothing_left_out: np.ndarray) -> np.ndarray:
+        """Bends that factors use and that are right at the values left out, shape ``(n_factors, n_bends)``.
 
-    def _is_better_with(self, is_open: np.ndarray) -> np.ndarray:
-        """Whether each factor describes values on both sides of the bends better with them, shape ``(n_factors,)``."""
-        halved = self._without_neighbours(np.asarray(is_open.any(axis=0)))
-        held = halved.validation
-        assert held is not None
-        losses = []
-        for bends in (False, is_open):
-            self._train(halved, bends)
-            losses.append(self.optimiser.event_losses(held))
+        Args:
+            is_tested: The bends to be tested, shape ``(n_bends,)``.
+            parity: Values at even or at odd positions stay.
+            nothing_left_out: Losses of all events after a training with all of them, shape ``(n_events, n_factors)``.
+        """
+        is_left_out = self._is_left_out(parity)
+        rows = np.random.default_rng([self.config.seed, STREAM]).permutation(np.flatnonzero(is_left_out))
+        rows = np.sort(rows[: int(MOST_VALIDATION_EVENTS)])
+        training, held = (self.prepared.training.part(part) for part in (np.flatnonzero(~is_left_out), rows))
+        thinned = replace(self.prepared, training=training, validation=held)
+        straight = self._losses(thinned, np.zeros_like(is_tested), held)
+        gain = straight - self._losses(thinned, is_tested, held)
         weights = held.weights[:, np.newaxis] / held.weights.sum(dtype=float)
-        gain = losses[0] - losses[1]
-        mean = np.sum(weights * gain, axis=0)
+        mean, lost = np.sum(weights * gain, axis=0), np.sum(weights * (straight - nothing_left_out[rows]), axis=0)
         error = np.sqrt(np.sum(np.square(weights * (gain - mean)), axis=0))
-        return mean > np.maximum(LEAST_GAIN, GAIN_SIGNIFICANCE * error)
+        factors = [self.optimiser.averaged(number) for number in range(len(self.names))]
+        norms = np.stack([np.linalg.norm(factor["bends"], axis=1) for factor in factors])
+        # A kink draws on bends at other values of the same parameter.
+        parameters = np.array([bend.parameter for bend in self.prepared.scaling.bends])
+        largest = np.stack([norms[:, parameters == number].max(axis=1) for number in parameters], axis=1)
+        is_better = mean > np.maximum(np.maximum(LEAST_GAIN, GAIN_SIGNIFICANCE * error), SHARE_OF_LOST * lost)
+        return is_better[:, np.newaxis] & (norms > np.maximum(LEAST_KINK, LEAST_SHARE * largest))
 
-    def _train(self, prepared: Prepared, is_open: np.ndarray | bool) -> None:
+    def _losses(self, prepared: Prepared, is_open: np.ndarray, events: Batchable) -> np.ndarray:
+        """Loss of every event and factor after a short training, shape ``(n_events, n_factors)``."""
         settings = resolve(self.config, len(prepared.training), prepared.effective_events)
-        shape = len(self.names), len(prepared.scaling.bends)
-        allowed = thresholds(np.broadcast_to(is_open, shape), len(prepared.training) // settings.batch_size)
+        allowed = np.tile(thresholds(is_open, len(prepared.training) // settings.batch_size), (len(self.names), 1))
         self.optimiser.start(settings.average_decay, allowed)
         Loop(prepared, self.config, settings, self.optimiser, History(self.names), None).run(self.progress)
+        return self.optimiser.event_losses(events)
 
-    def _without_neighbours(self, is_chosen: np.ndarray) -> Prepared:
-        """Training events without the simulated values on both sides of some bends, which are held out instead."""
+    def _is_left_out(self, parity: int) -> np.ndarray:
+        """Whether a training event is at a value to be left out of a parameter that can bend."""
         events, scaling = self.prepared.training, self.prepared.scaling
-        is_beside = np.zeros(len(events), dtype=bool)
-        for bend in (bend for bend, chosen in zip(scaling.bends, is_chosen, strict=True) if chosen):
-            values = grid_values(self.sample.theta[:, bend.parameter])
-            position = int(np.abs(values - bend.value).argmin())
-            points = np.repeat(np.array(scaling.trained_range)[:, :1].T, 2, axis=0)
-            points[:, bend.parameter] = values[[position - 1, position + 1]]
-            for point in scaling(tf.constant(points)).numpy()[:, bend.parameter]:
-                is_beside |= np.abs(events.theta[:, bend.parameter] - point) < SAME_INPUT
-        left_out = np.random.default_rng([self.config.seed, STREAM]).permutation(np.flatnonzero(is_beside))
-        return replace(
-            self.prepared,
-            training=events.part(np.flatnonzero(~is_beside)),
-            validation=events.part(np.sort(left_out[: int(MOST_VALIDATION_EVENTS)])),
-        )
-
-    def _steps(self, prepared: Prepared) -> int:
-        n_train = len(prepared.training)
-        return n_train // resolve(self.config, n_train, prepared.effective_events).batch_size
-
-    def _named(self, is_open: np.ndarray) -> dict[str, list[float]]:
-        return named_kinks(self.prepared.scaling, np.asarray(is_open.any(axis=0)), self.sample.theta_names)
+        is_left_out = np.zeros(len(events), dtype=bool)
+        for number in {bend.parameter for bend in scaling.bends}:
+            values = self.grids[number][1:-1]
+            values = values[np.arange(1, len(values) + 1) % 2 != parity]
+            points = np.tile([low for low, _ in scaling.trained_range], (len(values), 1))
+            points[:, number] = values
+            for point in scaling(tf.constant(points)).numpy()[:, number]:
+                is_left_out |= np.abs(events.theta[:, number] - point) < SAME_INPUT
+        return is_left_out
 
 
 def thresholds(is_open: np.ndarray, steps_per_epoch: int) -> np.ndarray:

@@ -15,7 +15,7 @@ EVEN = 1.1
 
 # A kink cannot be told from a curve with fewer simulated values than these on each of its sides.
 VALUES_BESIDE = 2
-RADIUS = 0.1
+RADIUS = 0.03
 
 
 def theta_inputs(theta: np.ndarray, *, has_bends: bool) -> ThetaScaling:
