@@ -45,6 +45,9 @@ class KinkSearch:
     kinks at the others if bends there make up for a third of what leaving out costs on the events at the values left
     out. Then the other values are left out in turn. The lowest and the highest value always stay.
 
+    The first factor, whose network has one layer, has no kinks: it used bends of parameters on which it does not
+    depend, and its slopes in theta were wrong.
+
     Args:
         prepared: The events.
         sample: The sample that they come from.
@@ -79,12 +82,13 @@ class KinkSearch:
         """
         bends = self.prepared.scaling.bends
         is_open = np.zeros((len(self.names), len(bends)), dtype=bool)
-        if bends and self.prepared.validation is not None:
+        if bends and len(self.names) > 1 and self.prepared.validation is not None:
             parities = np.array([np.abs(self.grids[bend.parameter] - bend.value).argmin() % 2 for bend in bends])
             self.progress.note("looking for kinks in theta, in short trainings that leave out some of its values")
             nothing_left_out = self._losses(self.prepared, np.zeros(len(bends), dtype=bool), self.prepared.training)
             for parity in np.unique(parities):
                 is_open |= self._used(parities == parity, int(parity), nothing_left_out)
+            is_open[0] = False
         n_train = len(self.prepared.training)
         return thresholds(is_open, n_train // resolve(self.config, n_train, self.prepared.effective_events).batch_size)
 
