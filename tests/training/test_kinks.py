@@ -103,15 +103,23 @@ def test_a_kink_is_found_and_followed_between_the_simulated_values(few_may_bend)
     assert max(abs(_error_of_slope(density, slope, theta)) for theta in (-0.125, 0.125)) < 0.15
 
 
-@pytest.mark.statistical
-def test_no_kink_is_made_of_a_curve(few_may_bend):
-    sample = _events(np.square, 50_000)
+def _search(sample: EventSample) -> np.ndarray:
     prepared = prepare(sample, CONFIG)
     assert [bend.value for bend in prepared.scaling.bends] == [-0.5, 0, 0.5]
     settings = prepared.scaling.n_theta, prepared.latent_ranges, prepared.projections, len(prepared.scaling.bends)
     factors = Autoregressive(sample.observables, CONFIG.network, *settings)
     optimiser = Optimiser(factors, factors.initial_weights(np.random.default_rng(1)), use_xla=False)
     with TrainingProgress(is_enabled=False, title="") as progress:
-        thresholds = KinkSearch(prepared, sample, CONFIG, optimiser, progress).thresholds()
+        return KinkSearch(prepared, sample, CONFIG, optimiser, progress).thresholds()
+
+
+@pytest.mark.statistical
+def test_no_kink_is_made_of_a_curve(few_may_bend):
+    thresholds = _search(_events(np.square, 50_000))
     assert thresholds.shape == (2, 3)
     assert np.isinf(thresholds).all()
+
+
+def test_too_few_events_beside_those_left_out_end_the_search(few_may_bend):
+    # Left out are -0.5 and 0.5, or -1, 0 and 1; of the other values too few events remain.
+    assert np.isinf(_search(_events(np.abs, 13_000))).all()

@@ -34,6 +34,9 @@ TRIAL_SHARE = 0.15
 # Two trainings of one factor without kinks differ by up to 1.4e-4 nats per event, and by more at values left out.
 LEAST_GAIN, GAIN_SIGNIFICANCE, SHARE_OF_LOST = 1.5e-4, 3.0, 1 / 3
 
+# Of a grid of many parameters, or one that is not a product, hardly any point may be left.
+LEAST_EVENTS = 10_000
+
 SAME_INPUT, STREAM = 1e-4, 3
 
 
@@ -104,6 +107,8 @@ class KinkSearch:
         rows = np.random.default_rng([self.config.seed, STREAM]).permutation(np.flatnonzero(is_left_out))
         rows = np.sort(rows[: int(MOST_VALIDATION_EVENTS)])
         training, held = (self.prepared.training.part(part) for part in (np.flatnonzero(~is_left_out), rows))
+        if min(len(training), len(held)) < LEAST_EVENTS:
+            return np.zeros((len(self.names), len(is_tested)), dtype=bool)
         thinned = replace(self.prepared, training=training, validation=held)
         straight = self._losses(thinned, np.zeros_like(is_tested), held)
         gain = straight - self._losses(thinned, is_tested, held)
