@@ -135,6 +135,7 @@ def _density(sample: EventSample, config: TrainingConfig, settings: Settings, lo
     if scaling.bends:
         norms = np.max([np.linalg.norm(factor["bends"], axis=1) for factor in best], axis=0)
         summary["kinks"] = named_kinks(scaling, norms > LEAST_KINK, sample.theta_names)
+    if summary["kinks"]:
         summary["verdict"] += f" The events show kinks, which the density follows: {kinks_in_words(summary['kinks'])}."
     return Density(
         sample.observables,
