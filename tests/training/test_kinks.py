@@ -105,7 +105,7 @@ def test_a_kink_is_found_and_followed_between_the_simulated_values(few_may_bend)
 
 def _search(sample: EventSample) -> np.ndarray:
     prepared = prepare(sample, CONFIG)
-    assert [bend.value for bend in prepared.scaling.bends] == [-0.5, 0, 0.5]
+    assert {bend.value for bend in prepared.scaling.bends} == {-0.5, 0, 0.5}
     settings = prepared.scaling.n_theta, prepared.latent_ranges, prepared.projections, len(prepared.scaling.bends)
     factors = Autoregressive(sample.observables, CONFIG.network, *settings)
     optimiser = Optimiser(factors, factors.initial_weights(np.random.default_rng(1)), use_xla=False)
@@ -118,6 +118,20 @@ def test_no_kink_is_made_of_a_curve(few_may_bend):
     thresholds = _search(_events(np.square, 50_000))
     assert thresholds.shape == (2, 3)
     assert np.isinf(thresholds).all()
+
+
+@pytest.mark.statistical
+def test_a_kink_belongs_to_its_parameter_also_in_the_first_observable(few_may_bend):
+    # x0 depends on the absolute value of the first parameter; its single layer would use bends of the second as well.
+    rng = np.random.default_rng(0)
+    n = 100_000
+    theta = np.stack([np.repeat(VALUES, 7), np.tile(VALUES, 7)], axis=1)[np.arange(n) % 49]
+    x0 = np.clip(1.5 * np.abs(theta[:, 0]) + 0.3 * theta[:, 1] + WIDTH * rng.normal(size=n), -4, 6)
+    sample = EventSample([Observable("x0", -4, 6)], x0[:, np.newaxis], theta=theta, theta_names=("c", "d"))
+    prepared = prepare(sample, CONFIG)
+    bends = [(bend.parameter, bend.value) for bend in prepared.scaling.bends]
+    (is_open,) = np.isfinite(_search(sample))
+    assert [bend for bend, is_kink in zip(bends, is_open, strict=True) if is_kink] == [(0, 0)]
 
 
 def test_too_few_events_beside_those_left_out_end_the_search(few_may_bend):

@@ -5,13 +5,14 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from typing import NamedTuple
 
 import numpy as np
 import tensorflow as tf
 
 from zfit_egmm.density.theta import ThetaScaling
 from zfit_egmm.events.sample import EventSample
-from zfit_egmm.training.config import MOST_VALIDATION_EVENTS, TrainingConfig, resolve
+from zfit_egmm.training.config import TrainingConfig, resolve
 from zfit_egmm.training.loop import Loop
 from zfit_egmm.training.prepare import Batchable, Prepared
 from zfit_egmm.training.progress import TrainingProgress
@@ -20,7 +21,7 @@ from zfit_egmm.training.steps import Optimiser
 from zfit_egmm.training.theta_inputs import grid_values
 
 SIGNIFICANCE = 3.0
-"""Standard deviations by which the training events must ask for a bend, where it is allowed."""
+"""Standard deviations by which events must ask for a bend in a short training."""
 
 LEAST_KINK = 0.05
 """Norm of the weights of a bend above which it counts as used; kernels have norms of one and more."""
@@ -29,15 +30,29 @@ LEAST_SHARE = 0.5
 """The same in units of the most used bend of the same parameter."""
 
 TRIAL_SHARE = 0.15
-"""Epochs of each of the five short trainings in units of those of the training; four have fewer events."""
+"""Epochs of each of the five short trainings in units of those of a standard one; four have fewer events."""
 
 # Two trainings of one factor without kinks differ by up to 1.4e-4 nats per event, and by more at values left out.
 LEAST_GAIN, GAIN_SIGNIFICANCE, SHARE_OF_LOST = 1.5e-4, 3.0, 1 / 3
 
 # Of a grid of many parameters, or one that is not a product, hardly any point may be left.
-LEAST_EVENTS = 10_000
+LEAST_EVENTS, MOST_HELD = 10_000, 300_000
 
 SAME_INPUT, STREAM = 1e-4, 3
+
+
+class Trial(NamedTuple):
+    """What two short trainings, with bends and without, leave out.
+
+    Args:
+        is_tested: Bends at values that stay, shape ``(n_bends,)``.
+        kept: Positions of the training events at such values of all parameters.
+        held: For each parameter, positions of training events at values left out of this one alone.
+    """
+
+    is_tested: np.ndarray
+    kept: np.ndarray
+    held: dict[int, np.ndarray]
 
 
 class KinkSearch:
@@ -48,8 +63,8 @@ class KinkSearch:
     kinks at the others if bends there make up for a third of what leaving out costs on the events at the values left
     out. Then the other values are left out in turn. The lowest and the highest value always stay.
 
-    The first factor, whose network has one layer, has no kinks: it used bends of parameters on which it does not
-    depend, and its slopes in theta were wrong.
+    A factor uses bends of any parameter to make up for layers that it lacks. So kinks of a parameter are judged by
+    events at values left out of this one alone.
 
     Args:
         prepared: The events.
@@ -67,8 +82,10 @@ class KinkSearch:
         optimiser: Optimiser,
         progress: TrainingProgress,
     ) -> None:
-        n_train = len(prepared.training)
-        epochs = max(1, round(TRIAL_SHARE * resolve(config, n_train, prepared.effective_events).epochs))
+        # In longer trials the other weights have the time to do what bends do, and kinks cannot be told from curves.
+        usual = replace(config, quality="standard") if config.quality == "thorough" else config
+        settings = resolve(usual, len(prepared.training), prepared.effective_events)
+        epochs = max(1, round(TRIAL_SHARE * settings.epochs))
         share = TRIAL_SHARE / (1 + 5 * TRIAL_SHARE)
         self.config = replace(
             config, epochs=epochs, time_budget=None if config.time_budget is None else share * config.time_budget
@@ -76,6 +93,7 @@ class KinkSearch:
         self.prepared, self.optimiser, self.progress = prepared, optimiser, progress
         self.names = tuple(observable.name for observable in sample.observables)
         self.grids = [grid_values(column) for column in sample.theta.T]
+        self.parameters = np.array([bend.parameter for bend in prepared.scaling.bends], dtype=int)
 
     def thresholds(self) -> np.ndarray:
         """Thresholds of the bends, infinite where there is no kink; see :meth:`.Optimiser.start`.
@@ -83,71 +101,103 @@ class KinkSearch:
         Returns:
             Float32, shape ``(n_factors, n_bends)``.
         """
-        bends = self.prepared.scaling.bends
-        is_open = np.zeros((len(self.names), len(bends)), dtype=bool)
-        if bends and len(self.names) > 1 and self.prepared.validation is not None:
-            parities = np.array([np.abs(self.grids[bend.parameter] - bend.value).argmin() % 2 for bend in bends])
+        is_open = np.zeros((len(self.names), len(self.parameters)), dtype=bool)
+        trials = self._trials() if self.prepared.validation is not None else []
+        if trials:
             self.progress.note("looking for kinks in theta, in short trainings that leave out some of its values")
-            nothing_left_out = self._losses(self.prepared, np.zeros(len(bends), dtype=bool), self.prepared.training)
-            for parity in np.unique(parities):
-                is_open |= self._used(parities == parity, int(parity), nothing_left_out)
-            is_open[0] = False
-        n_train = len(self.prepared.training)
-        return thresholds(is_open, n_train // resolve(self.config, n_train, self.prepared.effective_events).batch_size)
+            events = np.unique(np.concatenate([rows for trial in trials for rows in trial.held.values()]))
+            self._train(self.prepared.training, np.zeros(len(self.parameters), dtype=bool))
+            losses = self.optimiser.event_losses(self.prepared.training.part(events))
+            for trial in trials:
+                nothing_left_out = {
+                    number: losses[np.searchsorted(events, rows)] for number, rows in trial.held.items()
+                }
+                is_open |= self._used(trial, nothing_left_out)
+        return thresholds(is_open, 0.0)
 
-    def _used(self, is_tested: np.ndarray, parity: int, nothing_left_out: np.ndarray) -> np.ndarray:
+    def _trials(self) -> list[Trial]:
+        """Leave out every second value of each parameter, then the others."""
+        trials = []
+        bends = self.prepared.scaling.bends
+        parities = np.array([np.abs(self.grids[bend.parameter] - bend.value).argmin() % 2 for bend in bends])
+        for parity in np.unique(parities):
+            is_tested = parities == parity
+            is_left_out = {n: self._is_left_out(n, parity) for n in np.unique(self.parameters[is_tested]).tolist()}
+            n_left_out = np.sum(list(is_left_out.values()), axis=0)
+            held = {number: self._draw(is_out & (n_left_out == 1)) for number, is_out in is_left_out.items()}
+            trial = Trial(is_tested, np.flatnonzero(n_left_out == 0), held)
+            if min(len(trial.kept), *map(len, held.values())) >= LEAST_EVENTS:
+                trials.append(trial)
+        return trials
+
+    def _used(self, trial: Trial, nothing_left_out: Mapping[int, np.ndarray]) -> np.ndarray:
         """Bends that factors use and that are right at the values left out, shape ``(n_factors, n_bends)``.
 
         Args:
-            is_tested: The bends to be tested, shape ``(n_bends,)``.
-            parity: Values at even or at odd positions stay.
-            nothing_left_out: Losses of all events after a training with all of them, shape ``(n_events, n_factors)``.
+            trial: What to leave out.
+            nothing_left_out: Losses of the events held out of each parameter after a training with all events.
         """
-        is_left_out = self._is_left_out(parity)
-        rows = np.random.default_rng([self.config.seed, STREAM]).permutation(np.flatnonzero(is_left_out))
-        rows = np.sort(rows[: int(MOST_VALIDATION_EVENTS)])
-        training, held = (self.prepared.training.part(part) for part in (np.flatnonzero(~is_left_out), rows))
-        if min(len(training), len(held)) < LEAST_EVENTS:
-            return np.zeros((len(self.names), len(is_tested)), dtype=bool)
-        thinned = replace(self.prepared, training=training, validation=held)
-        straight = self._losses(thinned, np.zeros_like(is_tested), held)
-        gain = straight - self._losses(thinned, is_tested, held)
-        weights = held.weights[:, np.newaxis] / held.weights.sum(dtype=float)
-        mean, lost = np.sum(weights * gain, axis=0), np.sum(weights * (straight - nothing_left_out[rows]), axis=0)
-        error = np.sqrt(np.sum(np.square(weights * (gain - mean)), axis=0))
+        events = self.prepared.training
+        held = {number: events.part(rows) for number, rows in trial.held.items()}
+        self._train(events.part(trial.kept), np.zeros_like(trial.is_tested))
+        straight = {number: self.optimiser.event_losses(part) for number, part in held.items()}
+        self._train(events.part(trial.kept), trial.is_tested)
+        bent = {number: self.optimiser.event_losses(part) for number, part in held.items()}
         factors = [self.optimiser.averaged(number) for number in range(len(self.names))]
         norms = np.stack([np.linalg.norm(factor["bends"], axis=1) for factor in factors])
-        # A kink draws on bends at other values of the same parameter.
-        parameters = np.array([bend.parameter for bend in self.prepared.scaling.bends])
-        largest = np.stack([norms[:, parameters == number].max(axis=1) for number in parameters], axis=1)
-        is_better = mean > np.maximum(np.maximum(LEAST_GAIN, GAIN_SIGNIFICANCE * error), SHARE_OF_LOST * lost)
-        return is_better[:, np.newaxis] & (norms > np.maximum(LEAST_KINK, LEAST_SHARE * largest))
+        is_used = np.zeros(norms.shape, dtype=bool)
+        for number, part in held.items():
+            gained, error = weighted_mean(straight[number] - bent[number], part.weights)
+            lost, _ = weighted_mean(straight[number] - nothing_left_out[number], part.weights)
+            is_better = gained > np.maximum(np.maximum(LEAST_GAIN, GAIN_SIGNIFICANCE * error), SHARE_OF_LOST * lost)
+            # What leaving out did not cost cannot be won.
+            is_better &= lost > SHARE_OF_LOST * gained
+            # A kink draws on bends at other values of the same parameter.
+            is_own = self.parameters == number
+            largest = norms[:, is_own].max(axis=1, keepdims=True)
+            is_used |= is_better[:, np.newaxis] & is_own & (norms > np.maximum(LEAST_KINK, LEAST_SHARE * largest))
+        return is_used
 
-    def _losses(self, prepared: Prepared, is_open: np.ndarray, events: Batchable) -> np.ndarray:
-        """Loss of every event and factor after a short training, shape ``(n_events, n_factors)``."""
-        settings = resolve(self.config, len(prepared.training), prepared.effective_events)
-        allowed = np.tile(thresholds(is_open, len(prepared.training) // settings.batch_size), (len(self.names), 1))
-        self.optimiser.start(settings.average_decay, allowed)
+    def _train(self, events: Batchable, is_open: np.ndarray) -> None:
+        """Train for a short time, with bends that all factors may use, shape ``(n_bends,)``."""
+        prepared = replace(self.prepared, training=events)
+        settings = resolve(self.config, len(events), prepared.effective_events)
+        # The gradient of a weight fluctuates about as much as its batches, compared with a mean over all of them.
+        allowed = thresholds(is_open, SIGNIFICANCE / math.sqrt(len(events) // settings.batch_size))
+        self.optimiser.start(settings.average_decay, np.tile(allowed, (len(self.names), 1)))
         Loop(prepared, self.config, settings, self.optimiser, History(self.names), None).run(self.progress)
-        return self.optimiser.event_losses(events)
 
-    def _is_left_out(self, parity: int) -> np.ndarray:
-        """Whether a training event is at a value to be left out of a parameter that can bend."""
+    def _is_left_out(self, number: int, parity: int) -> np.ndarray:
+        """Whether a training event is at a value to be left out of a parameter."""
         events, scaling = self.prepared.training, self.prepared.scaling
-        is_left_out = np.zeros(len(events), dtype=bool)
-        for number in {bend.parameter for bend in scaling.bends}:
-            values = self.grids[number][1:-1]
-            values = values[np.arange(1, len(values) + 1) % 2 != parity]
-            points = np.tile([low for low, _ in scaling.trained_range], (len(values), 1))
-            points[:, number] = values
-            for point in scaling(tf.constant(points)).numpy()[:, number]:
-                is_left_out |= np.abs(events.theta[:, number] - point) < SAME_INPUT
-        return is_left_out
+        values = self.grids[number][1:-1]
+        values = values[np.arange(1, len(values) + 1) % 2 != parity]
+        points = np.tile([low for low, _ in scaling.trained_range], (len(values), 1))
+        points[:, number] = values
+        there = scaling(tf.constant(points)).numpy()[:, number]
+        return np.any([np.abs(events.theta[:, number] - point) < SAME_INPUT for point in there], axis=0)
+
+    def _draw(self, is_eligible: np.ndarray) -> np.ndarray:
+        """Positions of some training events, in ascending order."""
+        rows = np.random.default_rng([self.config.seed, STREAM]).permutation(np.flatnonzero(is_eligible))
+        return np.sort(rows[:MOST_HELD])
 
 
-def thresholds(is_open: np.ndarray, steps_per_epoch: int) -> np.ndarray:
-    """Thresholds of the bends of every factor: infinite for closed ones, noise of the gradient for open ones."""
-    return np.where(is_open, SIGNIFICANCE / math.sqrt(steps_per_epoch), np.inf).astype(np.float32)
+def weighted_mean(values: np.ndarray, weights: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Mean over events and its error, each of shape ``(n_factors,)``.
+
+    Args:
+        values: Shape ``(n_events, n_factors)``.
+        weights: Weights of the events.
+    """
+    shares = weights[:, np.newaxis] / weights.sum(dtype=float)
+    mean = np.sum(shares * values, axis=0)
+    return mean, np.sqrt(np.sum(np.square(shares * (values - mean)), axis=0))
+
+
+def thresholds(is_open: np.ndarray, height: float) -> np.ndarray:
+    """Thresholds of bends, float32: infinite for closed ones."""
+    return np.where(is_open, height, np.inf).astype(np.float32)
 
 
 def named_kinks(scaling: ThetaScaling, is_used: np.ndarray, theta_names: Sequence[str]) -> dict[str, list[float]]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from typing import NamedTuple
 
 import numpy as np
@@ -73,7 +74,7 @@ class Optimiser:
         self._initial = weights
         self.weights, self.average = variables(1.0), variables(1.0)
         self.first, self.second = variables(0.0), variables(0.0)
-        self._compiled: dict[int, tf.types.experimental.GenericFunction] = {}
+        self._compiled: dict[tuple[int, int], tf.types.experimental.ConcreteFunction] = {}
         # A compiled step hardly uses more than one core, but the factors do not depend on each other.
         self._pool = ThreadPoolExecutor(max_workers=min(len(weights), _n_threads()))
         self._evaluate = tf.function(self._losses, reduce_retracing=True, autograph=False)
@@ -119,8 +120,10 @@ class Optimiser:
 
         def loss(number: int) -> float:
             average = np.float32(self.average_decay)
-            size = StepSize(step, rates[number], decays[number], average, self.bend_thresholds[number])
-            return self._function(number)(size, *batch).numpy()
+            size = StepSize(
+                step, *map(tf.constant, (rates[number], decays[number], average, self.bend_thresholds[number]))
+            )
+            return self._function(number, size, batch)(size, *batch).numpy()
 
         return np.array(list(self._pool.map(loss, active)))
 
@@ -163,13 +166,15 @@ class Optimiser:
     def _losses(self, u: tf.Tensor, places: tf.Tensor, theta: tf.Tensor) -> tf.Tensor:
         return -tf.stack(self.autoregressive.log_densities(self.average, theta, u, places), axis=1)
 
-    def _function(self, number: int) -> tf.types.experimental.GenericFunction:
-        """Compiled step of one factor."""
-        if number not in self._compiled:
-            self._compiled[number] = tf.function(
-                lambda *arguments: self._step(number, *arguments), jit_compile=self.use_xla, autograph=False
-            )
-        return self._compiled[number]
+    def _function(
+        self, number: int, size: StepSize, batch: Sequence[tf.Tensor]
+    ) -> tf.types.experimental.ConcreteFunction:
+        """Compiled step of one factor; traced by hand, because TensorFlow warns of so many traces of one function."""
+        key = number, len(batch[0])
+        if key not in self._compiled:
+            function = tf.function(partial(self._step, number), jit_compile=self.use_xla, autograph=False)
+            self._compiled[key] = function.get_concrete_function(size, *batch)
+        return self._compiled[key]
 
     def _step(
         self,
