@@ -191,8 +191,10 @@ def test_large_samples_hold_out_a_limited_number_of_events():
 def test_deep_networks_train_for_a_limited_number_of_epochs():
     epochs = [resolve(TrainingConfig(), n, n).epochs for n in (499_999, 500_000, 4_000_000)]
     assert epochs == [80, 26, 10]
-    thorough = [resolve(TrainingConfig(quality="thorough"), n, n).epochs for n in (499_999, 500_000, 4_000_000)]
-    assert thorough == [160, 26, 25]
+    # Longer trainings were worse between simulated values of theta.
+    sizes = (499_999, 500_000, 4_000_000, 10_000_000)
+    thorough = [resolve(TrainingConfig(quality="thorough"), n, n).epochs for n in sizes]
+    assert thorough == [160, 26, 10, 10]
 
 
 def test_a_batch_is_never_larger_than_the_sample():

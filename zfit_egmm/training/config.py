@@ -19,8 +19,9 @@ class TrainingConfig:
 
     Args:
         quality: ``"fast"``, ``"standard"`` or ``"thorough"``: what the automatic choices aim for. From half a million
-            effective events on, the last two differ little, since longer trainings drift between simulated values of
-            theta; an ensemble, :func:`zfit_egmm.training.ensemble.train_ensemble`, is the better use of the time.
+            to four million effective events, the last two are the same, since longer trainings drift between simulated
+            values of theta; an ensemble, :func:`zfit_egmm.training.ensemble.train_ensemble`, is the better use of the
+            time.
         seed: Seed of the split, the initial weights and the order of events.
         time_budget: Seconds that the training may take. The learning-rate schedule is compressed to
             end in time; results then depend on the speed of the machine.
@@ -28,7 +29,7 @@ class TrainingConfig:
         projection: Map to the latent axis, ``"smooth"`` or the paper's ``"linear"``.
         epochs: Most passes over the training events.
         batch_size: Events per step.
-        learning_rate: Largest learning rate of Adam.
+        learning_rate: Largest learning rate of Adam. Default: 0.01, and 0.03 for the first observable if it has kinks.
         schedule: ``"cosine"`` (short warm-up, then a cosine to almost zero) or ``"plateau"``
             (halved after ``rate_patience`` epochs without improvement, per observable).
         rate_patience: See ``schedule``.
@@ -131,7 +132,7 @@ MOST_DECAY, DECAY_EVENTS = 1.0, 1.3e4
 FEW_EVENTS, EPOCHS_OF_FEW = 1e4, 20
 
 # Deep networks drift between simulated values of theta in long trainings: measured on 500 thousand events.
-MANY_EVENTS, EPOCHS_OF_MANY = 5e5, 26
+MANY_EVENTS, EPOCHS_OF_MANY, BUDGET_OF_MANY = 5e5, 26, 4e7
 
 # Components start with a width of the latent axis over this number: narrower ones learn weak modulations badly.
 COMPONENTS_ACROSS = 12
@@ -160,7 +161,8 @@ def resolve(config: TrainingConfig, n_train: int, effective_events: float) -> Se
     """
     events, fewest, most = _BUDGET[config.quality]
     most = min(most, EPOCHS_OF_FEW) if effective_events < FEW_EVENTS else most
-    most = min(most, EPOCHS_OF_MANY) if effective_events >= MANY_EVENTS else most
+    if effective_events >= MANY_EVENTS:
+        events, most = min(events, BUDGET_OF_MANY), min(most, EPOCHS_OF_MANY)
     epochs = config.epochs or int(min(max(events / n_train, fewest), most))
     batch_size = config.batch_size or 2 ** int(min(max(round(math.log2(n_train / 100)), 6), 12))
     batch_size = min(batch_size, n_train)

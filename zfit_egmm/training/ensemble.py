@@ -135,7 +135,6 @@ def _with_choices_made(config: TrainingConfig, sample: EventSample) -> TrainingC
         network=settings.network,
         epochs=settings.epochs,
         batch_size=settings.batch_size,
-        learning_rate=settings.learning_rate,
         stop_patience=settings.stop_patience,
         average_decay=settings.average_decay,
         weight_decay=settings.weight_decay,

@@ -30,10 +30,10 @@ LEAST_SHARE = 0.5
 """The same in units of the most used bend of the same parameter."""
 
 TRIAL_SHARE = 0.15
-"""Epochs of each of the five short trainings in units of those of a standard one; four have fewer events."""
+"""Epochs of each of the five short trainings in units of those of the training; four have fewer events."""
 
-# Two trainings of one factor without kinks differ by up to 1.4e-4 nats per event, and by more at values left out.
-LEAST_GAIN, GAIN_SIGNIFICANCE, SHARE_OF_LOST = 1.5e-4, 3.0, 1 / 3
+# Two trainings of one factor without kinks differ by up to 1.6e-4 nats per event at values left out.
+LEAST_GAIN, GAIN_SIGNIFICANCE, SHARE_OF_LOST = 2e-4, 3.0, 1 / 3
 
 # Of a grid of many parameters, or one that is not a product, hardly any point may be left.
 LEAST_EVENTS, MOST_HELD = 10_000, 300_000
@@ -82,9 +82,7 @@ class KinkSearch:
         optimiser: Optimiser,
         progress: TrainingProgress,
     ) -> None:
-        # In longer trials the other weights have the time to do what bends do, and kinks cannot be told from curves.
-        usual = replace(config, quality="standard") if config.quality == "thorough" else config
-        settings = resolve(usual, len(prepared.training), prepared.effective_events)
+        settings = resolve(config, len(prepared.training), prepared.effective_events)
         epochs = max(1, round(TRIAL_SHARE * settings.epochs))
         share = TRIAL_SHARE / (1 + 5 * TRIAL_SHARE)
         self.config = replace(

@@ -158,7 +158,7 @@ class Loop:
         held = self.prepared.validation
         validation = training if held is None else self.optimiser.losses(held)[:-1]
         self._check_finite(validation, range(len(validation)), len(self.history.rows), np.zeros(len(validation)))
-        self.history.add(self.seconds, self._rate() * self.factors[active[0]].rate_scale, training, validation)
+        self.history.add(self.seconds, self._rate() * self.factors[active[-1]].rate_scale, training, validation)
         for number in active:
             self._judge(number, float(validation[number]), float(training[number]))
         if self.checkpoint is not None and time.monotonic() - self._last_save > 1.0:
