@@ -1,11 +1,11 @@
 """Speed of training, log density and sampling, one JSON line.
 
-Log density and sampling are timed on one thread and on two, each in its own process; the PyTorch
-mixture of equal size (``--peer torch``) runs in the same program on one thread. Medians of several
-runs; compare ratios, not seconds.
+Log density and sampling are timed on one thread and on two, each in its own process; peers run in the same
+program on one thread: a PyTorch mixture of equal size (``--peer torch``), and zuko's autoregressive spline flow
+(``--peer zuko-nsf``). Medians of several runs; compare ratios, not seconds.
 
     python benchmarks/speed.py
-    python benchmarks/speed.py --peer torch
+    python benchmarks/speed.py --peer torch --peer zuko-nsf
 """
 
 from __future__ import annotations
@@ -137,35 +137,54 @@ def measure_torch() -> dict:
     return rates
 
 
+def measure_nsf() -> dict:
+    """Rates of zuko's autoregressive spline flow as in ``density.py``, float32, one thread."""
+    import torch
+    import zuko
+
+    torch.set_num_threads(1)
+    torch.manual_seed(0)
+    flow = zuko.flows.NSF(4, context=2, transforms=3, bins=8, hidden_features=HIDDEN)
+    rates = {}
+    with torch.no_grad():
+        distribution = flow(torch.tensor([0.3, -0.2]))
+        for n in BATCHES:
+            u = distribution.sample((n,))
+            rates[f"log_prob_{n}"] = median_rate(lambda u=u: distribution.log_prob(u), n)
+            rates[f"sample_{n}"] = median_rate(lambda n=n: distribution.sample((n,)), n)
+    return rates
+
+
 def in_child(what: str, threads: int) -> dict:
     environment = {**os.environ, "TF_CPP_MIN_LOG_LEVEL": "3", "OMP_NUM_THREADS": str(threads)}
     command = [sys.executable, __file__, "--child", what, "--threads", str(threads)]
     return json.loads(subprocess.run(command, env=environment, check=True, capture_output=True, text=True).stdout)
 
 
+PEERS = {"torch": measure_torch, "zuko-nsf": measure_nsf}
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--peer", choices=["torch"])
-    parser.add_argument("--child", choices=["density", "training", "torch"], help=argparse.SUPPRESS)
+    parser.add_argument("--peer", choices=list(PEERS), action="append", default=[], help="may be repeated")
+    parser.add_argument("--child", choices=["density", "training", *PEERS], help=argparse.SUPPRESS)
     parser.add_argument("--threads", type=int, default=2, help=argparse.SUPPRESS)
     arguments = parser.parse_args()
     if arguments.child:
-        if arguments.child != "torch":
+        if arguments.child not in PEERS:
             import tensorflow as tf
 
             tf.config.threading.set_intra_op_parallelism_threads(arguments.threads)
             tf.config.threading.set_inter_op_parallelism_threads(arguments.threads)
-        measure = {"density": measure_density, "training": measure_training, "torch": measure_torch}
+        measure = {"density": measure_density, "training": measure_training, **PEERS}
         print(json.dumps(measure[arguments.child]()))
         return
     result = {f"threads_{threads}": in_child("density", threads) for threads in (1, 2)}
     result["training_threads_2"] = in_child("training", 2)
-    if arguments.peer:
-        peer = in_child("torch", 1)
-        result["peer"] = {"torch": peer}
-        result["ratio_to_torch_one_thread"] = {
-            name: round(rate / peer[name], 2) for name, rate in result["threads_1"].items()
-        }
+    for name in arguments.peer:
+        peer = in_child(name, 1)
+        ratios = {what: round(rate / peer[what], 2) for what, rate in result["threads_1"].items()}
+        result.setdefault("peer", {})[name] = {**peer, "ratio_one_thread": ratios}
     print(json.dumps(result))
 
 

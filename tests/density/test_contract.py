@@ -88,7 +88,8 @@ def test_theta_per_event_equals_theta_for_all(density, theta):
         pytest.skip("this density has no parameters")
     rows = np.tile(theta, (100, 1))
     assert np.allclose(density.log_prob(x, rows), density.log_prob(x, theta), atol=1e-12, rtol=0)
-    assert np.allclose(density.sample(100, rows, seed=4), density.sample(100, theta, seed=4), rtol=1e-12)
+    # Events are drawn with networks in single precision.
+    assert np.allclose(density.sample(100, rows, seed=4), density.sample(100, theta, seed=4), rtol=1e-4)
 
 
 def test_theta_changes_the_density(density, theta):
