@@ -273,7 +273,7 @@ class MixtureConditioner:
             )
         start = math.log(math.expm1(self.network.width_fraction * spacing))
         centres = tf.constant(np.linspace(low, high, self.network.n_components), mean.dtype)
-        return MixtureParameters(logit, mean + centres, tf.nn.softplus(width + start) + MIN_WIDTH)
+        return MixtureParameters(logit, mean + centres, _softplus(width + start) + MIN_WIDTH)
 
     def _spacing(self) -> tuple[float, float, float]:
         """First and last initial mean, and the unit of the initial widths."""
@@ -291,6 +291,16 @@ class MixtureConditioner:
 def _silu(value: tf.Tensor) -> tf.Tensor:
     """SiLU as two operations; ``tf.nn.silu`` makes a function with a gradient of its own, slow to trace."""
     return value * tf.sigmoid(value)
+
+
+def _softplus(value: tf.Tensor) -> tf.Tensor:
+    """Softplus; TensorFlow's own takes as long as two exponentials more in double precision.
+
+    Below -36 it is zero here, where a width has ``MIN_WIDTH`` beside it, and above 60 constant, which no width reaches.
+    """
+    if value.dtype != tf.float64:
+        return tf.nn.softplus(value)
+    return tf.math.log(1 + tf.exp(tf.minimum(value, tf.constant(60.0, tf.float64))))
 
 
 def _hidden(network: SmoothNetwork, n_features: int) -> tuple[int, ...]:

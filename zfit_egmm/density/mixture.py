@@ -62,11 +62,12 @@ def log_density(u: tf.Tensor, parameters: MixtureParameters, low: float, high: f
         Eqs. 2 and 8 of Menary and Price, "Learning to discover"; the truncation is not in the paper.
     """
     mixture = parameters.bounded(low, high, u.dtype)
-    pull = (tf.expand_dims(u, 1) - mixture.mean) / mixture.width
-    log_terms = mixture.logit - tf.math.log(mixture.width) - 0.5 * tf.square(pull)
+    inverse = 1 / mixture.width
+    pull = (tf.expand_dims(u, 1) - mixture.mean) * inverse
+    log_terms = mixture.logit - 0.5 * tf.square(pull)
     # The logarithm of a sum of exponentials; the terms are finite, which TensorFlow's own checks at some cost.
     largest = tf.stop_gradient(tf.reduce_max(log_terms, axis=-1, keepdims=True))
-    total = tf.reduce_sum(tf.exp(log_terms - largest), axis=-1)
+    total = tf.reduce_sum(tf.exp(log_terms - largest) * inverse, axis=-1)
     return tf.squeeze(largest, -1) - LOG_SQRT_2PI + tf.math.log(total / tf.reduce_sum(_masses(mixture, low, high), -1))
 
 
