@@ -136,10 +136,10 @@ class KinkSearch:
             nothing_left_out: Losses of the events held out of each parameter after a training with all events.
         """
         events = self.prepared.training
-        held = {number: events.part(rows) for number, rows in trial.held.items()}
-        self._train(events.part(trial.kept), np.zeros_like(trial.is_tested))
+        kept, held = events.part(trial.kept), {number: events.part(rows) for number, rows in trial.held.items()}
+        self._train(kept, np.zeros_like(trial.is_tested))
         straight = {number: self.optimiser.event_losses(part) for number, part in held.items()}
-        self._train(events.part(trial.kept), trial.is_tested)
+        self._train(kept, trial.is_tested)
         bent = {number: self.optimiser.event_losses(part) for number, part in held.items()}
         factors = [self.optimiser.averaged(number) for number in range(len(self.names))]
         norms = np.stack([np.linalg.norm(factor["bends"], axis=1) for factor in factors])
