@@ -184,8 +184,8 @@ def _events(arguments: argparse.Namespace):
 
 
 def _published_latent_map(sample):
-    from zfit_egmm.density.latent import LatentMap
-    from zfit_egmm.projection import build_projection
+    from zfit_egmm.coordinates.latent_map import LatentMap
+    from zfit_egmm.coordinates.projection import build_projection
 
     return LatentMap(
         sample.observables, tuple(build_projection(o, sample.column(o.name), kind="linear") for o in sample.observables)

@@ -40,10 +40,10 @@ def measure_density() -> dict:
 
     from zfit_egmm import Density
     from zfit_egmm.demo import toy
-    from zfit_egmm.density.autoregressive import Autoregressive
-    from zfit_egmm.density.conditioners import SmoothNetwork
-    from zfit_egmm.density.theta import ThetaScaling
-    from zfit_egmm.projection import build_projection
+    from zfit_egmm.families.egmm.autoregressive import Autoregressive
+    from zfit_egmm.families.egmm.networks import SmoothNetwork
+    from zfit_egmm.coordinates.theta import ThetaScaling
+    from zfit_egmm.coordinates.projection import build_projection
 
     sample = toy.grid_sample(200, seed=1)
     network = SmoothNetwork(HIDDEN, N_COMPONENTS)
@@ -74,7 +74,7 @@ def measure_training() -> dict:
     """Seconds per million events and epoch of the standard network, compilation left out."""
     from zfit_egmm import TrainingConfig, train
     from zfit_egmm.demo import toy
-    from zfit_egmm.density.conditioners import SmoothNetwork
+    from zfit_egmm.families.egmm.networks import SmoothNetwork
 
     sample = toy.grid_sample(5000, seed=1)
     result = {}

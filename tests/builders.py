@@ -7,10 +7,10 @@ from dataclasses import replace
 import numpy as np
 
 from zfit_egmm import Density, Observable
-from zfit_egmm.density.autoregressive import Autoregressive
-from zfit_egmm.density.conditioners import SmoothNetwork
-from zfit_egmm.density.theta import Bend, Stretch, ThetaScaling
-from zfit_egmm.projection import build_projection
+from zfit_egmm.families.egmm.autoregressive import Autoregressive
+from zfit_egmm.families.egmm.networks import SmoothNetwork
+from zfit_egmm.coordinates.theta import Bend, Stretch, ThetaScaling
+from zfit_egmm.coordinates.projection import build_projection
 
 
 def random_density(seed: int = 0, physical_inputs: bool = True, is_bent: bool = False) -> Density:

@@ -14,11 +14,11 @@ import zfit_pdf_toys as toys
 
 from zfit_egmm import Density, EventSample, Observable, TrainingConfig, train
 from zfit_egmm.demo import toy
-from zfit_egmm.density.autoregressive import Autoregressive
-from zfit_egmm.density.conditioners import SmoothNetwork
-from zfit_egmm.density.theta import ThetaScaling
+from zfit_egmm.families.egmm.autoregressive import Autoregressive
+from zfit_egmm.families.egmm.networks import SmoothNetwork
+from zfit_egmm.coordinates.theta import ThetaScaling
 from zfit_egmm.pdf import EGMM
-from zfit_egmm.projection import build_projection
+from zfit_egmm.coordinates.projection import build_projection
 
 
 @pytest.fixture(scope="module")

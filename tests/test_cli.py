@@ -19,7 +19,7 @@ import zfit_egmm
 from zfit_egmm import Density, Observable, archive
 from zfit_egmm.cli.config import example_text, read_config
 from zfit_egmm.cli.output import theta_values
-from zfit_egmm.density.conditioners import PaperNetwork, SmoothNetwork
+from zfit_egmm.families.egmm.networks import PaperNetwork, SmoothNetwork
 from zfit_egmm.events.root import write_columns
 
 COMMANDS = ("demo", "train", "sample", "info")

@@ -9,10 +9,10 @@ import numpy as np
 import pytest
 
 from zfit_egmm.cli.evaluate import read_events
-from zfit_egmm.density.ensemble import EnsembleDensity
+from zfit_egmm.density.composed.ensemble import EnsembleDensity
 from zfit_egmm.diagnostics import evaluation as module
 from zfit_egmm.events.root import write_columns
-from zfit_egmm.saved_ensemble import save_ensemble
+from zfit_egmm.density.files import save_ensemble
 
 
 @pytest.fixture

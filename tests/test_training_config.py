@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 from zfit_egmm import Observable, TrainingConfig
-from zfit_egmm.density.autoregressive import Autoregressive
-from zfit_egmm.density.conditioners import PaperNetwork, SmoothNetwork
+from zfit_egmm.families.egmm.autoregressive import Autoregressive
+from zfit_egmm.families.egmm.networks import PaperNetwork, SmoothNetwork
 from zfit_egmm.training.config import PRESETS, resolve, validation_fraction
 
 FOUR = tuple(Observable(name, 0, 1) for name in "abcd")

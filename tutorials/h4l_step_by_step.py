@@ -32,7 +32,7 @@ from scipy.interpolate import CubicSpline
 
 from zfit_egmm import Density, EventSample, Observable, TrainingConfig, train
 from zfit_egmm.pdf import EGMM
-from zfit_egmm.projection import build_projection
+from zfit_egmm.coordinates.projection import build_projection
 
 mpl.use("Agg")
 import matplotlib.pyplot as plt

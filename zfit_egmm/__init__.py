@@ -11,12 +11,13 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from zfit_egmm.archive import ModelFileError
-    from zfit_egmm.density.conditioners import PaperNetwork, SmoothNetwork
-    from zfit_egmm.density.density import Density
-    from zfit_egmm.density.ensemble import EnsembleDensity
+    from zfit_egmm.density.base import Density
+    from zfit_egmm.density.composed.ensemble import EnsembleDensity
+    from zfit_egmm.density.files import load_density
     from zfit_egmm.events.sample import EventSample
+    from zfit_egmm.families.egmm.networks import PaperNetwork, SmoothNetwork
+    from zfit_egmm.families.egmm.settings import MixtureSettings
     from zfit_egmm.observables import Observable
-    from zfit_egmm.saved_ensemble import load_density
     from zfit_egmm.training.config import TrainingConfig
     from zfit_egmm.training.ensemble import train_ensemble
     from zfit_egmm.training.train import train
@@ -24,15 +25,16 @@ if TYPE_CHECKING:
 __version__ = "0.1.0"
 
 _HOME = {
-    "Density": "zfit_egmm.density.density",
+    "Density": "zfit_egmm.density.base",
     "ModelFileError": "zfit_egmm.archive",
-    "PaperNetwork": "zfit_egmm.density.conditioners",
-    "SmoothNetwork": "zfit_egmm.density.conditioners",
+    "MixtureSettings": "zfit_egmm.families.egmm.settings",
+    "PaperNetwork": "zfit_egmm.families.egmm.networks",
+    "SmoothNetwork": "zfit_egmm.families.egmm.networks",
     "EventSample": "zfit_egmm.events.sample",
     "Observable": "zfit_egmm.observables",
     "TrainingConfig": "zfit_egmm.training.config",
-    "EnsembleDensity": "zfit_egmm.density.ensemble",
-    "load_density": "zfit_egmm.saved_ensemble",
+    "EnsembleDensity": "zfit_egmm.density.composed.ensemble",
+    "load_density": "zfit_egmm.density.files",
     "train": "zfit_egmm.training.train",
     "train_ensemble": "zfit_egmm.training.ensemble",
 }
@@ -41,6 +43,7 @@ __all__ = [
     "Density",
     "EnsembleDensity",
     "EventSample",
+    "MixtureSettings",
     "ModelFileError",
     "Observable",
     "PaperNetwork",

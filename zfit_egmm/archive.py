@@ -54,7 +54,7 @@ def write(
     """
     target = check_output(path, overwrite=overwrite)
     head = {"producer": PRODUCER, "kind": kind, "format_version": version, **manifest}
-    head["checksum"] = _checksum(head, arrays)
+    head["checksum"] = checksum(head, arrays)
     handle, temporary = tempfile.mkstemp(dir=target.parent, prefix=f".{target.name}.")
     try:
         with os.fdopen(handle, "wb") as stream, zipfile.ZipFile(stream, "w", zipfile.ZIP_DEFLATED) as archive:
@@ -129,7 +129,7 @@ def read(path: str | Path, *, kind: str, version: int) -> tuple[dict[str, Any], 
             "copy or create it again"
         ) from error
     stored = manifest.pop("checksum", None)
-    if stored != _checksum(manifest, arrays):
+    if stored != checksum(manifest, arrays):
         raise ModelFileError(f"{source} is corrupted: its checksum does not match its content; copy or create it again")
     return manifest, arrays
 
@@ -189,7 +189,8 @@ def _read_arrays(archive: zipfile.ZipFile, source: Path) -> dict[str, np.ndarray
     return arrays
 
 
-def _checksum(manifest: Mapping[str, Any], arrays: Mapping[str, np.ndarray]) -> str:
+def checksum(manifest: Mapping[str, Any], arrays: Mapping[str, np.ndarray]) -> str:
+    """SHA-256 of a manifest and named arrays, in hexadecimal."""
     digest = hashlib.sha256(json.dumps(manifest, sort_keys=True, allow_nan=True).encode())
     for name in sorted(arrays):
         array = np.asarray(arrays[name], order="C")

@@ -12,7 +12,7 @@ from scipy.integrate import quad
 from scipy.stats import qmc
 
 from zfit_egmm import EventSample, Observable, SmoothNetwork, TrainingConfig, train
-from zfit_egmm.density.conditioners import categorical_conditioner, mixture_conditioner
+from zfit_egmm.families.egmm.networks import categorical_conditioner, mixture_conditioner
 
 
 def _box(density):

@@ -12,10 +12,10 @@ from builders import random_density
 
 from zfit_egmm import Density
 from zfit_egmm.archive import ModelFileError
-from zfit_egmm.density.ensemble import EnsembleDensity
+from zfit_egmm.density.composed.ensemble import EnsembleDensity
 from zfit_egmm.density.pit import conditional_cdf
 from zfit_egmm.pdf import EGMM
-from zfit_egmm.saved_ensemble import load_density
+from zfit_egmm.density.files import load_density
 
 POINT = [0.7]
 BOX = ([105, -0.5, -1.0], [150, 1.5, 1.2])

@@ -11,7 +11,7 @@ from theta_truths import Gaussian, Plane, ToyTruth
 
 from zfit_egmm import EventSample
 from zfit_egmm.demo import toy
-from zfit_egmm.density.ensemble import EnsembleDensity
+from zfit_egmm.density.composed.ensemble import EnsembleDensity
 from zfit_egmm.diagnostics.theta import (
     classifier_comparison,
     closure_fits,

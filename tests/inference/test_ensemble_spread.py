@@ -8,7 +8,7 @@ import zfit
 from builders import random_density
 
 from zfit_egmm import Density
-from zfit_egmm.density.ensemble import EnsembleDensity
+from zfit_egmm.density.composed.ensemble import EnsembleDensity
 from zfit_egmm.inference.ensemble_spread import ensemble_spread, member_fractions
 from zfit_egmm.pdf import EGMM
 
@@ -18,7 +18,7 @@ SHIFTS = (-0.05, 0.0, 0.025, 0.06)
 
 def _shifted(density, shift):
     """The same density as a function of theta + shift, so that its best fit moves by -shift."""
-    from zfit_egmm.density.theta import ThetaScaling
+    from zfit_egmm.coordinates.theta import ThetaScaling
 
     state = density.__getstate__()
     state.pop("source")

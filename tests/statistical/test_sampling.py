@@ -8,10 +8,10 @@ from scipy import stats
 from scipy.integrate import cumulative_trapezoid
 
 from zfit_egmm import Density, Observable
-from zfit_egmm.density.autoregressive import Autoregressive
-from zfit_egmm.density.conditioners import SmoothNetwork
-from zfit_egmm.density.theta import ThetaScaling
-from zfit_egmm.projection import build_projection
+from zfit_egmm.families.egmm.autoregressive import Autoregressive
+from zfit_egmm.families.egmm.networks import SmoothNetwork
+from zfit_egmm.coordinates.theta import ThetaScaling
+from zfit_egmm.coordinates.projection import build_projection
 
 N_GRID = 201
 RANGES = ((-5.0, 5.0),) * 3

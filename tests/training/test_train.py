@@ -233,7 +233,7 @@ def test_samples_that_cannot_be_learned_are_refused(sample, message):
 
 
 def test_a_network_far_too_large_for_the_sample_is_refused():
-    from zfit_egmm.density.conditioners import SmoothNetwork
+    from zfit_egmm.families.egmm.networks import SmoothNetwork
 
     config = TrainingConfig.preset("fast", network=SmoothNetwork((3000,)))
     with pytest.raises(ValueError, match=r"weights for .* effective training events"):

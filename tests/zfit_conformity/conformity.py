@@ -17,10 +17,10 @@ from scipy.special import ndtr
 from zfit.core.space import supports
 
 from zfit_egmm import Density, Observable
-from zfit_egmm.density.conditioners import SmoothNetwork
-from zfit_egmm.density.theta import ThetaScaling
+from zfit_egmm.families.egmm.networks import SmoothNetwork
+from zfit_egmm.coordinates.theta import ThetaScaling
 from zfit_egmm.pdf import EGMM
-from zfit_egmm.projection import Projection
+from zfit_egmm.coordinates.projection import Projection
 
 RANGES = {"a": (-2.0, 3.0), "b": (0.0, 10.0), "c": (-1.0, 1.0)}
 LATENT_RANGE = (-4.5, 4.0)

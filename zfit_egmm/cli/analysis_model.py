@@ -12,12 +12,12 @@ import numpy as np
 import zfit
 
 from zfit_egmm.cli.analysis import AnalysisFile, ComponentConfig
-from zfit_egmm.density.ensemble import AnyDensity
+from zfit_egmm.density.base import Density
+from zfit_egmm.density.files import load_density
 from zfit_egmm.events.root import read_columns
 from zfit_egmm.events.sample import EventSample
 from zfit_egmm.inference import FromEvents, ToyFit
 from zfit_egmm.pdf import EGMM
-from zfit_egmm.saved_ensemble import load_density
 
 
 @dataclass(frozen=True, eq=False)
@@ -88,7 +88,7 @@ def make_toy_fit(config: AnalysisFile, interest: Sequence[str] | None, from_even
     return ToyFit(analysis.loss, interest=interest, source=source, starts=config.starts)
 
 
-def _parameters(config: AnalysisFile, densities: dict[str, AnyDensity]) -> dict[str, zfit.Parameter]:
+def _parameters(config: AnalysisFile, densities: dict[str, Density]) -> dict[str, zfit.Parameter]:
     """Zfit parameters, with what the file leaves open taken from the densities."""
     ranges: dict[str, tuple[float, float]] = {}
     for name, entry in config.components.items():
@@ -119,7 +119,7 @@ def _value(entry: str | float, parameters: dict[str, zfit.Parameter]) -> Any:
     return parameters[entry] if isinstance(entry, str) else entry
 
 
-def _check_params(name: str, entry: ComponentConfig, density: AnyDensity) -> None:
+def _check_params(name: str, entry: ComponentConfig, density: Density) -> None:
     unknown = sorted(set(entry.params) - set(density.theta_names))
     if unknown:
         there = f"has {', '.join(density.theta_names)}" if density.theta_names else "has no parameters"
@@ -133,7 +133,7 @@ def _check_params(name: str, entry: ComponentConfig, density: AnyDensity) -> Non
         )
 
 
-def _check_observables(densities: dict[str, AnyDensity]) -> None:
+def _check_observables(densities: dict[str, Density]) -> None:
     (first, reference), *others = densities.items()
     expected = {observable.name: observable.limits for observable in reference.observables}
     for name, density in others:
@@ -145,7 +145,7 @@ def _check_observables(densities: dict[str, AnyDensity]) -> None:
             )
 
 
-def _space(config: AnalysisFile, density: AnyDensity) -> zfit.Space:
+def _space(config: AnalysisFile, density: Density) -> zfit.Space:
     limits = {observable.name: observable.limits for observable in density.observables}
     unknown = sorted(set(config.ranges) - set(limits))
     if unknown:

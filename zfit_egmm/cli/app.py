@@ -83,7 +83,7 @@ def train(
 
     chosen = read_config(config)
     from zfit_egmm.archive import check_output
-    from zfit_egmm.density.ensemble import AnyDensity
+    from zfit_egmm.density.base import Density
     from zfit_egmm.training.ensemble import train_ensemble
     from zfit_egmm.training.train import train as run_training
 
@@ -91,7 +91,7 @@ def train(
     sample = chosen.sample()
     typer.echo(f"{sample}, effective events {sample.effective_events:.0f}")
     training = chosen.training.config()
-    density: AnyDensity
+    density: Density
     if members == 1:
         density = run_training(sample, training, checkpoint=f"{target}.checkpoint")
     else:
@@ -117,7 +117,7 @@ def sample(
     """
     from zfit_egmm.archive import check_output
     from zfit_egmm.cli.output import check_suffix, theta_values, write_events
-    from zfit_egmm.saved_ensemble import load_density
+    from zfit_egmm.density.files import load_density
 
     target = check_suffix(check_output(out, overwrite=overwrite))
     density = load_density(model)
@@ -134,11 +134,11 @@ def info(
 ) -> None:
     """Show what a model describes, how it was trained, and whether its training went well."""
     from zfit_egmm.cli.output import print_model
-    from zfit_egmm.saved_ensemble import load_density, manifest_of
+    from zfit_egmm.density.files import described, load_density
 
     density = load_density(model)
     if as_json:
-        typer.echo(json.dumps(manifest_of(density), indent=2))
+        typer.echo(json.dumps(described(density)[0], indent=2))
     else:
         print_model(density, model)
 

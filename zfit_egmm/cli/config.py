@@ -10,9 +10,11 @@ from typing import Any, Literal, TypeVar
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from zfit_egmm import registry
 from zfit_egmm.events.sample import EventSample
 from zfit_egmm.observables import Observable
 from zfit_egmm.training.config import TrainingConfig
+from zfit_egmm.training.model import ModelSettings
 
 if sys.version_info >= (3, 11):
     import tomllib
@@ -44,7 +46,8 @@ training:
   seed: 0
   # time_budget: 600                    # seconds; the learning rate is scheduled to end in time
   # epochs: 40
-  # network: {{kind: smooth, hidden: [96, 96], n_components: 20}}   # default: chosen from the sample
+  # model: egmm                         # the default; or its settings:
+  # model: {{name: egmm, network: {{kind: smooth, hidden: [96, 96], n_components: 20}}}}
 
 output: model.egmm
 """
@@ -76,13 +79,6 @@ class ObservableConfig(Strict):
     linear_fraction: float = 0.5
 
 
-class NetworkConfig(BaseModel):
-    """A network: its kind, and the fields of :mod:`zfit_egmm.density.conditioners`."""
-
-    model_config = ConfigDict(extra="allow")
-    kind: Literal["smooth", "paper"] = "smooth"
-
-
 class TrainingSection(Strict):
     """A preset with the fields of :class:`zfit_egmm.TrainingConfig` to change."""
 
@@ -95,8 +91,7 @@ class TrainingSection(Strict):
     stop_patience: int | None = None
     weight_decay: float | None = None
     validation_fraction: float | None = None
-    projection: Literal["smooth", "linear"] | None = None
-    network: NetworkConfig | None = None
+    model: str | dict[str, Any] | None = None
 
     def config(self) -> TrainingConfig:
         """The training configuration.
@@ -104,15 +99,23 @@ class TrainingSection(Strict):
         Raises:
             ValueError: If a value makes no sense.
         """
-        from zfit_egmm.density.conditioners import NETWORKS
-
-        changes = self.model_dump(exclude={"preset", "network"}, exclude_none=True)
-        if self.network is not None:
-            try:
-                changes["network"] = NETWORKS[self.network.kind](**(self.network.model_extra or {}))
-            except (TypeError, ValueError) as error:
-                raise ValueError(f"training: network: {error}") from error
+        changes = self.model_dump(exclude={"preset", "model"}, exclude_none=True)
+        if self.model is not None:
+            changes["model"] = _model_settings(self.model)
         return TrainingConfig.preset(self.preset, **changes)
+
+
+def _model_settings(entry: str | dict[str, Any]) -> ModelSettings:
+    """Settings of a model that is given by its name, or by its name and what to change."""
+    text = {"name": entry} if isinstance(entry, str) else dict(entry)
+    name = text.pop("name", None)
+    known = registry.names("MODELS")
+    if name not in known:
+        raise ValueError(f"training: model: name must be one of {', '.join(known)}, got {name!r}")
+    try:
+        return registry.find("MODELS", name).of_text(text)
+    except (TypeError, ValueError) as error:
+        raise ValueError(f"training: model: {error}") from error
 
 
 class TrainFile(Strict):

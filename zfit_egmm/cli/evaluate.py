@@ -11,7 +11,7 @@ import numpy as np
 import typer
 
 if TYPE_CHECKING:
-    from zfit_egmm.density.ensemble import AnyDensity
+    from zfit_egmm.density.base import Density
     from zfit_egmm.events.sample import EventSample
 
 MISSED = 3
@@ -43,10 +43,10 @@ def evaluate(  # noqa: PLR0913, PLR0917 - typer makes an option of each argument
 
     Example: zfit-egmm evaluate signal.egmm held_out.root --tree signal --expected 300 --threshold theta_bias=0.2
     """
+    from zfit_egmm.density.files import load_density
     from zfit_egmm.diagnostics.evaluation import evaluate as run
     from zfit_egmm.diagnostics.report import check_folder, write_report
     from zfit_egmm.diagnostics.thresholds import Thresholds
-    from zfit_egmm.saved_ensemble import load_density
 
     given = _thresholds(threshold or [])
     limits = Thresholds().with_values(given)
@@ -82,7 +82,7 @@ class HeldOut:
 
 
 def read_events(
-    density: AnyDensity, path: str, tree: str, *, theta: Sequence[str], weights: str | None, cut: str | None
+    density: Density, path: str, tree: str, *, theta: Sequence[str], weights: str | None, cut: str | None
 ) -> HeldOut:
     """Read events with the observables and parameters of a density; those outside of its ranges are left out.
 

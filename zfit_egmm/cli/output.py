@@ -9,9 +9,7 @@ import numpy as np
 from rich.console import Console
 from rich.table import Table
 
-from zfit_egmm.density.conditioners import network_kind
-from zfit_egmm.density.density import Density
-from zfit_egmm.density.ensemble import AnyDensity, EnsembleDensity
+from zfit_egmm.density.base import Density
 from zfit_egmm.events.root import write_columns
 
 
@@ -65,12 +63,11 @@ def write_events(path: Path, columns: Mapping[str, np.ndarray]) -> None:
         np.savetxt(path, table, delimiter=",", header=",".join(columns), comments="")
 
 
-def print_model(density: AnyDensity, path: Path) -> None:
-    """Print a description of a model, of every member if it is an ensemble."""
+def print_model(density: Density, path: Path) -> None:
+    """Print a description of a model, of every member if it is composed of others."""
     console = Console(highlight=False, markup=False, soft_wrap=True)
-    members = density.members if isinstance(density, EnsembleDensity) else (density,)
-    network = members[0].autoregressive.network
-    console.print(f"{path}: {density}, {density.n_weights} weights, {network_kind(network)} network")
+    members = density.state().members or (density,)
+    console.print(f"{path}: {density}, kind {density.kind}, {density.n_weights} weights")
     table = Table(title="Observables")
     for header in ("name", "range", "unit", "kind", "linear fraction"):
         table.add_column(header)

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 import zfit
 
-from zfit_egmm.density.density import Density
+from zfit_egmm.density.base import Density
 from zfit_egmm.inference import Likelihood, interval, profile
 from zfit_egmm.inference import fit as run_minuit
 from zfit_egmm.pdf import EGMM

@@ -16,7 +16,7 @@ from rich.table import Table
 from zfit_egmm.demo.events import DemoEvents, load_events
 from zfit_egmm.demo.fit import DemoFit, fit
 from zfit_egmm.demo.plots import draw_profile, draw_training, save
-from zfit_egmm.density.density import Density
+from zfit_egmm.density.base import Density
 from zfit_egmm.events.root import write_columns
 from zfit_egmm.events.sample import EventSample
 from zfit_egmm.pdf.plots import plot_fit

@@ -1,1 +1,1 @@
-"""The density p(x | theta): mixtures, conditioners, their product, and physical coordinates."""
+"""Densities p(x | theta) of any kind: what all of them have, how they are composed, and their files."""

@@ -4,19 +4,20 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Callable
-from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import tensorflow as tf
 
+from zfit_egmm.density.acceptance import accepted
 from zfit_egmm.density.chunks import map_in_chunks
+from zfit_egmm.density.integral import Integral
 from zfit_egmm.density.points import Points
 from zfit_egmm.density.walk import Walk
 
 if TYPE_CHECKING:
-    from zfit_egmm.density.density import Density
+    from zfit_egmm.density.base import Density, Uniform
 
 TOLERANCE = 1e-4
 SAME_LIMIT = 1e-9
@@ -24,23 +25,7 @@ FEWEST_POINTS, MOST_POINTS = 256, 2**17
 POINTS_OF_TENSORS = 1024
 CHUNK_SIZE, MOST_PAIRS = 8192, 2**16
 N_TRIAL_THETA, N_TRIAL_EVENTS = 4, 16
-PILOT_EVENTS, MOST_PROPOSALS = 1024, 2**17
 NEGLIGIBLE = 1e-12
-
-
-@dataclass(frozen=True)
-class Integral:
-    """A probability with its numerical error.
-
-    Args:
-        value: Probability, shape ``()`` or ``(n_events,)`` for a marginal density.
-        error: Standard error of the numerical integration, same shape; zero where it is exact.
-        n_points: Number of points used.
-    """
-
-    value: np.ndarray
-    error: np.ndarray
-    n_points: int
 
 
 class Region:
@@ -81,12 +66,17 @@ class Region:
             self.low, self.high = self._checked(low, high)
             cut, cells = self._cuts(), self._cells()
         cut = tuple(is_cut and axis not in self.given for axis, is_cut in enumerate(cut))
-        self.walk = Walk(density.autoregressive, cut, self.given, cells)
+        self.guide = density.guide()
+        self.walk = Walk(density.observables, cut, self.given, cells, is_complete=not self._is_own_guide)
 
     @property
     def is_everything(self) -> bool:
         """Whether nothing is cut off and nothing is given."""
-        return self.walk.last < 0
+        return self.walk.is_everything
+
+    @property
+    def _is_own_guide(self) -> bool:
+        return self.guide is self.density
 
     @cached_property
     def points(self) -> Points:
@@ -130,14 +120,14 @@ class Region:
 
         return map_in_chunks(integrated, x, self._extended(theta), max(1, MOST_PAIRS // len(points)))
 
-    def sample(self, n: tf.Tensor, theta: tf.Tensor, uniform: Any) -> tf.Tensor:
+    def sample(self, n: tf.Tensor, theta: tf.Tensor, uniform: Uniform) -> tf.Tensor:
         """Events inside the region.
 
         Proposals come from the conditional distributions inside the limits, and are accepted in proportion to
         their weights: exact, up to the largest weight that was ever met.
 
         Args:
-            n: Number of events, an integer tensor.
+            n: Number of events, an integer or a tensor.
             theta: Float64, shape ``(n_theta,)``.
             uniform: Function of a shape that returns uniform random numbers in [0, 1).
 
@@ -147,34 +137,10 @@ class Region:
         n_axes = len(self.density.observables)
         n = tf.cast(n, tf.int32)
         extended = self._extended(theta)
-        if not any(self.walk.cut[1:]):
+        if self._is_own_guide and not any(self.walk.cut[1:]):
             # Only the first axis is cut, if any: all weights are equal.
             return self._proposals(uniform((n, n_axes)), extended)[:, :n_axes]
-        pilot = self._proposals(uniform((PILOT_EVENTS, n_axes)), extended)
-        weights = pilot[:, n_axes]
-        largest = tf.reduce_max(weights)
-        tf.debugging.assert_positive(largest, message="no event can be drawn: the region has no probability")
-        rate = tf.maximum(tf.reduce_mean(weights) / largest, 1e-3)
-        first = tf.boolean_mask(pilot[:, :n_axes], uniform((PILOT_EVENTS,)) * largest < weights)
-
-        def go_on(events: tf.Tensor, largest: tf.Tensor) -> tf.Tensor:
-            del largest
-            return tf.shape(events)[0] < n
-
-        def draw(events: tf.Tensor, largest: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-            missing = tf.cast(n - tf.shape(events)[0], tf.float64)
-            size = tf.cast(tf.minimum(1.1 * missing / rate + 100.0, float(MOST_PROPOSALS)), tf.int32)
-            rows = self._proposals(uniform((size, n_axes)), extended)
-            now = tf.maximum(largest, tf.reduce_max(rows[:, n_axes]))
-            # A new largest weight means that earlier events were accepted too often.
-            kept = uniform((tf.shape(events)[0],)) * now < largest
-            is_accepted = uniform((size,)) * now < rows[:, n_axes]
-            accepted = tf.boolean_mask(rows[:, :n_axes], is_accepted)
-            return tf.concat([tf.boolean_mask(events, kept), accepted], axis=0), now
-
-        shapes = (tf.TensorShape((None, n_axes)), tf.TensorShape(()))
-        events, _ = tf.while_loop(go_on, draw, (first, largest), shape_invariants=shapes)
-        return events[:n]
+        return accepted(n, n_axes, lambda size: self._proposals(uniform((size, n_axes)), extended), uniform)
 
     def integral(self, theta: np.ndarray, x: np.ndarray | None = None, points: Points | None = None) -> Integral:
         """Probability, or marginal density of events, with the numerical error; outside of graphs."""
@@ -209,29 +175,42 @@ class Region:
         return tf.concat([tf.cast(theta, tf.float64), low, high], axis=0)
 
     def _unpacked(self, extended: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-        """Inputs of the networks, and latent limits."""
+        """Parameters, and the limits of the axes, clipped to the box."""
         n_axes = len(self.density.observables)
-        limits = self.density.latent_map.limits(tf.reshape(extended[-2 * n_axes :], (2, n_axes)))
-        return self.density.inputs(extended[: -2 * n_axes]), limits
+        limits = tf.reshape(extended[-2 * n_axes :], (2, n_axes))
+        return extended[: -2 * n_axes], tf.clip_by_value(limits, *self.density.axes.box)
 
     def _of_points(self, positions: tf.Tensor, extended: tf.Tensor) -> tf.Tensor:
-        inputs, limits = self._unpacked(extended)
-        return self.walk.weights_of_points(self.density.factor_weights, inputs, positions, limits)
+        return self._walked(positions, extended, None)[:, 0]
 
     def _of_events(self, rows: tf.Tensor, extended: tf.Tensor, positions: tf.Tensor) -> tf.Tensor:
-        inputs, limits = self._unpacked(extended)
-        u, log_jacobian, is_inside, _ = self.density.latent_map.checked_latent(rows, self.given)
-        weights = self.walk.weights_of_points(self.density.factor_weights, inputs, positions, limits, u)
-        jacobian = tf.where(is_inside, tf.exp(log_jacobian), tf.zeros_like(log_jacobian))
-        return jacobian[:, tf.newaxis] * weights
+        low, high = self.density.axes.box[:, list(self.given)]
+        is_inside = tf.reduce_all((rows >= low) & (rows <= high), axis=-1)
+        safe = tf.where(is_inside[:, tf.newaxis], rows, tf.constant(0.5 * (low + high)))
+        weights = self._walked(positions, extended, safe)
+        return tf.where(is_inside[:, tf.newaxis], weights, tf.zeros_like(weights))
+
+    def _walked(self, positions: tf.Tensor, extended: tf.Tensor, values: tf.Tensor | None) -> tf.Tensor:
+        """Weight of each point, shape ``(n_events, n_points)``, or ``(n_points, 1)`` without events."""
+        theta, limits = self._unpacked(extended)
+        weight, columns, n_points = self.walk.walk(self.guide.conditionals(theta), positions, limits, values)
+        if not self._is_own_guide:
+            weight *= self._ratio(tf.stack(columns, axis=-1), theta)
+        return tf.reshape(weight, (-1, 1) if values is None else (-1, n_points))
+
+    def _ratio(self, x: tf.Tensor, theta: tf.Tensor) -> tf.Tensor:
+        """The density over its guide."""
+        return tf.exp(self.density.log_prob_tensor(x, theta) - self.guide.log_prob_tensor(x, theta))
 
     def _proposals(self, uniform: tf.Tensor, extended: tf.Tensor) -> tf.Tensor:
         """Events and, as last column, their weights."""
 
         def propose(rows: tf.Tensor, extended: tf.Tensor) -> tf.Tensor:
-            inputs, limits = self._unpacked(extended)
-            u, weight = self.walk.proposals(self.density.factor_weights, inputs, rows, limits)
-            return tf.concat([self.density.latent_map.physical(u), weight[:, tf.newaxis]], axis=-1)
+            theta, limits = self._unpacked(extended)
+            x, weight = self.walk.proposals(self.guide.conditionals(theta), rows, limits)
+            if not self._is_own_guide:
+                weight *= self._ratio(x, theta)
+            return tf.concat([x, weight[:, tf.newaxis]], axis=-1)
 
         def all_proposals(uniform: tf.Tensor, extended: tf.Tensor) -> tf.Tensor:
             return map_in_chunks(propose, uniform, extended, CHUNK_SIZE)
@@ -246,7 +225,7 @@ class Region:
         return self.density.traced(f"{name} {self.walk.cut} {self.walk.given} {self.walk.cells}", function)
 
     def _checked(self, low: Any, high: Any) -> tuple[np.ndarray, np.ndarray]:
-        limits = np.array([observable.limits for observable in self.density.observables])
+        limits = self.density.axes.box.T
         margin = SAME_LIMIT * (limits[:, 1] - limits[:, 0])
 
         def checked(name: str, given: Any, default: np.ndarray) -> np.ndarray:
@@ -266,8 +245,7 @@ class Region:
         return ends[0], ends[1]
 
     def _cuts(self) -> tuple[bool, ...]:
-        box = np.array([observable.limits for observable in self.density.observables])
-        return tuple(bool(a > c or b < d) for a, b, (c, d) in zip(self.low, self.high, box, strict=True))
+        return tuple(((self.low > self.density.axes.box[0]) | (self.high < self.density.axes.box[1])).tolist())
 
     def _cells(self) -> tuple[tuple[int, ...] | None, ...]:
         cells: list[tuple[int, ...] | None] = []

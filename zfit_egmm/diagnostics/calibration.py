@@ -14,9 +14,9 @@ from dataclasses import dataclass
 import numpy as np
 from scipy.special import ndtri
 
-from zfit_egmm.density.pit import conditional_cdf
+from zfit_egmm.density.base import Density
 from zfit_egmm.diagnostics.chi_square import ChiSquare, smallest_of, weighted_mean
-from zfit_egmm.diagnostics.comparison import PIECE, LearnedDensity, Progress, check_match, part, report
+from zfit_egmm.diagnostics.comparison import PIECE, Progress, check_match, part, report
 from zfit_egmm.diagnostics.slices import ThetaSlice, theta_slices
 from zfit_egmm.diagnostics.smooth import TAIL, polynomials, product_test, uniformity_test
 from zfit_egmm.events.sample import EventSample
@@ -131,9 +131,7 @@ class Calibration:
     n_events: int
 
 
-def calibration(
-    density: LearnedDensity, sample: EventSample, *, seed: int = 0, progress: Progress = None
-) -> Calibration:
+def calibration(density: Density, sample: EventSample, *, seed: int = 0, progress: Progress = None) -> Calibration:
     """Test whether simulated events follow the conditional factors of a density.
 
     Weights are honoured, negative ones too: with weights the covariance of all means is estimated from the events.
@@ -141,7 +139,7 @@ def calibration(
     on the observables.
 
     Args:
-        density: The density; see :func:`zfit_egmm.density.pit.conditional_cdf` for what it must have.
+        density: The density, with a map to uniform numbers, see :meth:`zfit_egmm.Density.to_uniform`.
         sample: Simulated events that it was not trained with.
         seed: Seed of the random places of discrete values.
         progress: Called with the part that is done.
@@ -180,14 +178,14 @@ def calibration(
     return Calibration(factors, pairs, thetas, slices, p_value, len(sample))
 
 
-def _transforms(density: LearnedDensity, sample: EventSample, seed: int, progress: Progress) -> np.ndarray:
+def _transforms(density: Density, sample: EventSample, seed: int, progress: Progress) -> np.ndarray:
     """Transforms of all factors, shape ``(n_events, n_observables)``, piece by piece."""
     check_match(density, sample)
     result = np.empty_like(sample.x)
     for number, start in enumerate(range(0, len(sample), PIECE)):
         rows = slice(start, start + PIECE)
         theta = sample.theta[rows] if sample.theta_names else None
-        result[rows] = conditional_cdf(density, sample.x[rows], theta, seed=seed + number)
+        result[rows] = density.to_uniform(sample.x[rows], theta, seed=seed + number)
         report(progress, min(1.0, (start + PIECE) / len(sample)))
     return result
 

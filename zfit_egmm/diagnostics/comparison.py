@@ -10,12 +10,11 @@ still gives the right variance, so these tests hold for large samples.
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, Protocol
 
 import numpy as np
 
+from zfit_egmm.density.base import Density
 from zfit_egmm.events.sample import EventSample
-from zfit_egmm.observables import Observable
 
 Progress = Callable[[float], None] | None
 """Called now and then with the part of the work that is done, 0 to 1."""
@@ -23,29 +22,7 @@ Progress = Callable[[float], None] | None
 PIECE = 100_000
 
 
-class LearnedDensity(Protocol):
-    """What diagnostics ask of a density; :class:`zfit_egmm.Density` has it."""
-
-    @property
-    def observables(self) -> tuple[Observable, ...]:
-        """The axes, in the order of the columns of ``x``."""
-
-    @property
-    def theta_names(self) -> tuple[str, ...]:
-        """Names of the parameters, possibly none."""
-
-    @property
-    def theta_range(self) -> tuple[tuple[float, float], ...]:
-        """Lowest and highest trained value of each parameter."""
-
-    def log_prob(self, x: Any, theta: Any = None) -> Any:
-        """Log density of events, shape ``(n_events,)``, nats; theta has shape ``(p,)`` or ``(n_events, p)``."""
-
-    def sample(self, n: int, theta: Any = None, *, seed: int | None = None) -> np.ndarray:
-        """Events, shape ``(n, n_observables)``; theta has shape ``(p,)`` or ``(n, p)``."""
-
-
-def check_match(density: LearnedDensity, sample: EventSample) -> None:
+def check_match(density: Density, sample: EventSample) -> None:
     """Check that a sample has the observables and parameters of a density, in the same order.
 
     Raises:
@@ -64,7 +41,7 @@ def check_match(density: LearnedDensity, sample: EventSample) -> None:
 
 
 def model_events(
-    density: LearnedDensity, sample: EventSample, *, copies: int = 1, seed: int = 0, progress: Progress = None
+    density: Density, sample: EventSample, *, copies: int = 1, seed: int = 0, progress: Progress = None
 ) -> EventSample:
     """Draw partners of simulated events from a density.
 
@@ -102,9 +79,7 @@ def model_events(
     )
 
 
-def log_densities(
-    density: LearnedDensity, x: np.ndarray, theta: np.ndarray, *, progress: Progress = None
-) -> np.ndarray:
+def log_densities(density: Density, x: np.ndarray, theta: np.ndarray, *, progress: Progress = None) -> np.ndarray:
     """Log density of events, piece by piece.
 
     Args:

@@ -7,9 +7,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from zfit_egmm.density.base import Density
 from zfit_egmm.diagnostics.chi_square import ChiSquare, weighted_mean
 from zfit_egmm.diagnostics.comparison import (
-    LearnedDensity,
     Progress,
     check_match,
     log_densities,
@@ -45,7 +45,7 @@ class Coverage:
 
 
 def highest_density_coverage(
-    density: LearnedDensity,
+    density: Density,
     sample: EventSample,
     *,
     levels: Sequence[float] = LEVELS,

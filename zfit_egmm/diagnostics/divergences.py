@@ -7,9 +7,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from zfit_egmm.density.base import Density
 from zfit_egmm.diagnostics.binning import bin_numbers, quantile_edges
 from zfit_egmm.diagnostics.comparison import (
-    LearnedDensity,
     Progress,
     check_match,
     log_densities,
@@ -85,7 +85,7 @@ class TrueDivergence:
 
 
 def observable_divergences(
-    density: LearnedDensity,
+    density: Density,
     sample: EventSample,
     *,
     n_bins: int = 50,
@@ -248,7 +248,7 @@ def _positive_fractions(content: np.ndarray) -> np.ndarray:
 
 
 def true_divergence(
-    density: LearnedDensity,
+    density: Density,
     sample: EventSample,
     true_log_prob: Callable[[np.ndarray, np.ndarray], np.ndarray],
     *,

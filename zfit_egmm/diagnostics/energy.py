@@ -8,8 +8,8 @@ import numpy as np
 from scipy.spatial.distance import cdist
 from scipy.stats import rankdata
 
+from zfit_egmm.density.base import Density
 from zfit_egmm.diagnostics.comparison import (
-    LearnedDensity,
     Progress,
     check_match,
     model_events,
@@ -38,7 +38,7 @@ class EnergyTest:
 
 
 def energy_test(
-    density: LearnedDensity,
+    density: Density,
     sample: EventSample,
     *,
     n_events: int = 2000,

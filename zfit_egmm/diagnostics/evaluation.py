@@ -15,10 +15,10 @@ from rich.console import Console
 from rich.progress import BarColumn, TextColumn, TimeElapsedColumn
 from rich.progress import Progress as Bar
 
+from zfit_egmm.density.base import Density
 from zfit_egmm.diagnostics.comparison import check_match, subsample
 from zfit_egmm.diagnostics.results import Results
 from zfit_egmm.diagnostics.stages import STAGES, Stage, Task
-from zfit_egmm.diagnostics.theta.groups import DifferentiableDensity
 from zfit_egmm.diagnostics.thresholds import Thresholds
 from zfit_egmm.diagnostics.verdict import Verdict, judge
 from zfit_egmm.events.sample import EventSample
@@ -49,7 +49,7 @@ class Evaluation:
     skipped: dict[str, str]
     failed: dict[str, str]
     thresholds: Thresholds
-    density: DifferentiableDensity
+    density: Density
     sample: EventSample
     n_given: int
     n_expected: float
@@ -63,7 +63,7 @@ class Evaluation:
 
 
 def evaluate(
-    density: DifferentiableDensity,
+    density: Density,
     sample: EventSample,
     *,
     n_expected: float = N_EXPECTED,

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 from scipy.special import ndtr
 
+from zfit_egmm.density.base import Density
 from zfit_egmm.diagnostics.binning import (
     bin_numbers,
     effective_entries,
@@ -18,7 +19,7 @@ from zfit_egmm.diagnostics.binning import (
     ratio_of,
 )
 from zfit_egmm.diagnostics.chi_square import ChiSquare
-from zfit_egmm.diagnostics.comparison import LearnedDensity, Progress, model_events, part, report
+from zfit_egmm.diagnostics.comparison import Progress, model_events, part, report
 from zfit_egmm.events.sample import EventSample
 from zfit_egmm.observables import Observable
 
@@ -124,7 +125,7 @@ class PullFrequencies:
 
 
 def spectra(
-    density: LearnedDensity,
+    density: Density,
     sample: EventSample,
     *,
     n_bins: int = 40,
@@ -164,7 +165,7 @@ def spectra(
 
 
 def pair_pulls(
-    density: LearnedDensity,
+    density: Density,
     sample: EventSample,
     *,
     n_bins: int = 20,

@@ -7,8 +7,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from zfit_egmm.density.base import Density
 from zfit_egmm.diagnostics.binning import bin_numbers, fractions, quantile_edges, ratio_of
-from zfit_egmm.diagnostics.comparison import LearnedDensity, Progress, check_match, log_densities, part, report
+from zfit_egmm.diagnostics.comparison import Progress, check_match, log_densities, part, report
 from zfit_egmm.events.sample import EventSample
 from zfit_egmm.observables import Observable
 
@@ -52,7 +53,7 @@ class ThetaRatio:
 
 
 def theta_ratios(
-    density: LearnedDensity,
+    density: Density,
     sample: EventSample,
     reference: Sequence[float],
     *,

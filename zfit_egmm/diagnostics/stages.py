@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from threadpoolctl import threadpool_limits
 
-from zfit_egmm.density.density import Density
+from zfit_egmm.density.base import Density
 from zfit_egmm.diagnostics.calibration import calibration
 from zfit_egmm.diagnostics.comparison import Progress, subsample
 from zfit_egmm.diagnostics.coverage import highest_density_coverage
@@ -27,7 +27,6 @@ from zfit_egmm.diagnostics.theta import (
     score_test,
     theta_bias,
 )
-from zfit_egmm.diagnostics.theta.groups import DifferentiableDensity
 from zfit_egmm.diagnostics.two_sample import ClassifierTest, classifier_test
 from zfit_egmm.events.sample import EventSample
 
@@ -48,7 +47,7 @@ class Task:
         seed: Seed of everything random.
     """
 
-    density: DifferentiableDensity
+    density: Density
     sample: EventSample
     n_expected: float
     seed: int

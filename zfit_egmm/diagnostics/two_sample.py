@@ -16,9 +16,9 @@ from typing import Any, Literal
 import numpy as np
 from scipy.special import ndtr, ndtri
 
+from zfit_egmm.density.base import Density
 from zfit_egmm.diagnostics.auc import ScoredPairs
 from zfit_egmm.diagnostics.comparison import (
-    LearnedDensity,
     Progress,
     check_match,
     model_events,
@@ -75,7 +75,7 @@ class ClassifierTest:
 
 
 def classifier_test(
-    density: LearnedDensity,
+    density: Density,
     sample: EventSample,
     *,
     classifier: Classifier = "trees",

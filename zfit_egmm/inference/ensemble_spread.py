@@ -14,8 +14,8 @@ from typing import Any
 import numpy as np
 import zfit
 
-from zfit_egmm.density.density import Density
-from zfit_egmm.density.ensemble import EnsembleDensity
+from zfit_egmm.density.base import Density
+from zfit_egmm.density.composed.ensemble import EnsembleDensity
 
 BuildLoss = Callable[[Density], Any]
 

@@ -10,18 +10,18 @@ from typing import Any
 import tensorflow as tf
 import zfit
 
-from zfit_egmm.density.ensemble import AnyDensity
+from zfit_egmm.density.base import Density
 
 
 class DensityPDF(zfit.pdf.BasePDF):
     """A PDF with a density and its parameters; the density is set before anything else."""
 
-    _density: AnyDensity
+    _density: Density
     _has_warned: set[str]
     _limits_of_samples: dict[zfit.Space, zfit.Space]
 
     @property
-    def density(self) -> AnyDensity:
+    def density(self) -> Density:
         """The learned density."""
         return self._density
 
@@ -79,7 +79,7 @@ class DensityPDF(zfit.pdf.BasePDF):
             )
 
 
-def checked_params(density: AnyDensity, params: Mapping[str, Any] | None) -> dict[str, Any]:
+def checked_params(density: Density, params: Mapping[str, Any] | None) -> dict[str, Any]:
     """A zfit parameter for each parameter of the density.
 
     Raises:

@@ -14,8 +14,9 @@ from zfit.core.serialmixin import SerializableMixin
 from zfit.core.space import supports
 from zfit.util.container import convert_to_container
 
-from zfit_egmm.density.ensemble import AnyDensity
-from zfit_egmm.density.region import TOLERANCE, Integral
+from zfit_egmm.density.base import Density
+from zfit_egmm.density.integral import Integral
+from zfit_egmm.density.region import TOLERANCE
 from zfit_egmm.pdf.base import DensityPDF, checked_params
 from zfit_egmm.pdf.spaces import Limits, checked_space, limits_of, ranges_of, space_of_ranges, support_of
 
@@ -56,7 +57,7 @@ class EGMM(DensityPDF, SerializableMixin):
 
     def __init__(  # noqa: PLR0913 - the arguments of a zfit PDF
         self,
-        density: AnyDensity,
+        density: Density,
         *,
         params: Mapping[str, Any] | None = None,
         obs: zfit.Space | Sequence[str] | str | None = None,
@@ -67,7 +68,7 @@ class EGMM(DensityPDF, SerializableMixin):
         limits: Any = None,
         tolerance: float = TOLERANCE,
     ) -> None:
-        if not hasattr(density, "log_prob_tensor"):
+        if not isinstance(density, Density):
             raise TypeError(f"EGMM needs a Density, got {type(density).__name__}; train one or use Density.load(path)")
         if not 0 < tolerance < 1:
             raise ValueError(f"tolerance is a relative error between 0 and 1, got {tolerance!r}")
@@ -346,7 +347,7 @@ def _picklable(parameter: Any) -> Any:
     return float(parameter.value()) if is_constant else parameter
 
 
-def _rebuilt(density: AnyDensity, params: dict[str, Any], ranges: dict[str, Any], others: dict[str, Any]) -> EGMM:
+def _rebuilt(density: Density, params: dict[str, Any], ranges: dict[str, Any], others: dict[str, Any]) -> EGMM:
     limits = ranges.pop("limits", None)
     spaces = {name: space_of_ranges(one) for name, one in ranges.items()}
     if limits is not None:

@@ -10,11 +10,11 @@ import pydantic.v1 as pydantic
 from zfit.serialization import Serializer
 from zfit.serialization.pdfrepr import BasePDFRepr
 
-from zfit_egmm import saved_model
 from zfit_egmm.archive import ModelFileError
+from zfit_egmm.density import files
+from zfit_egmm.density.files import load_density
 from zfit_egmm.pdf.egmm import EGMM
 from zfit_egmm.pdf.spaces import ranges_of, space_of_ranges
-from zfit_egmm.saved_ensemble import load_density
 
 Ranges = dict[str, tuple[float, float]]
 
@@ -67,7 +67,7 @@ def _checked(path: Path, expected: str) -> None:
             f"no file {path} (looked from {Path.cwd()}): the density is not there. Paths in HS3 are relative to the "
             "folder in which it is written and read"
         )
-    found = saved_model.sha256(path)
+    found = files.sha256(path)
     if found != expected:
         raise ModelFileError(
             f"{path} is another density than the one referred to: its SHA-256 is {found}, expected {expected}"

@@ -13,7 +13,7 @@ import tensorflow as tf
 import zfit
 from zfit.util.exception import CannotConvertToNumpyError
 
-from zfit_egmm.density.ensemble import AnyDensity
+from zfit_egmm.density.base import Density
 from zfit_egmm.density.region import SAME_LIMIT
 
 
@@ -42,7 +42,7 @@ class Limits:
         return tf.reduce_all((x >= self.low) & (x <= self.high), axis=-1)
 
 
-def box(density: AnyDensity, obs: Sequence[str] | None = None) -> zfit.Space:
+def box(density: Density, obs: Sequence[str] | None = None) -> zfit.Space:
     """The space on which a density is normalised.
 
     Args:
@@ -69,13 +69,13 @@ def ranges_of(space: zfit.Space) -> dict[str, tuple[float, float]]:
     return {name: (float(a), float(b)) for name, a, b in zip(space.obs, low, high, strict=True)}
 
 
-def box_limits(density: AnyDensity) -> Limits:
+def box_limits(density: Density) -> Limits:
     """The box of a density."""
     low, high = np.array([observable.limits for observable in density.observables]).T
     return Limits(low, high)
 
 
-def limits_of(density: AnyDensity, *spaces: zfit.Space) -> Limits:
+def limits_of(density: Density, *spaces: zfit.Space) -> Limits:
     """Limits of spaces that together may name some of the observables; the others are not limited.
 
     Args:
@@ -104,7 +104,7 @@ def limits_of(density: AnyDensity, *spaces: zfit.Space) -> Limits:
     return Limits(np.array(low, dtype=float), np.array(high, dtype=float))
 
 
-def support_of(density: AnyDensity, spaces: Iterable[zfit.Space]) -> tuple[Limits, ...]:
+def support_of(density: Density, spaces: Iterable[zfit.Space]) -> tuple[Limits, ...]:
     """Boxes outside of which a PDF is zero.
 
     Raises:
@@ -133,7 +133,7 @@ def support_of(density: AnyDensity, spaces: Iterable[zfit.Space]) -> tuple[Limit
     return tuple(result)
 
 
-def checked_space(density: AnyDensity, obs: Any) -> zfit.Space:
+def checked_space(density: Density, obs: Any) -> zfit.Space:
     """The space of a PDF: the observables of the density in any order, with their limits if none are given.
 
     Raises:
@@ -153,7 +153,7 @@ def checked_space(density: AnyDensity, obs: Any) -> zfit.Space:
     return obs
 
 
-def _check_discrete(density: AnyDensity, low: np.ndarray, high: np.ndarray) -> None:
+def _check_discrete(density: Density, low: np.ndarray, high: np.ndarray) -> None:
     for observable, *ends in zip(density.observables, low, high, strict=True):
         if not observable.is_discrete:
             continue

@@ -39,15 +39,15 @@ class Checkpoint:
         """Save the state of the loop."""
         arrays = {f"optimiser_{name}": value for name, value in loop.optimiser.state().items()}
         arrays["sums"] = loop.sums
-        factors = []
-        for number, factor in enumerate(loop.factors):
-            arrays |= {f"best_{number}_{name}": value for name, value in factor.weights.items()}
-            factors.append({key: value for key, value in vars(factor).items() if key != "weights"})
+        parts = []
+        for number, part in enumerate(loop.parts):
+            arrays |= {f"best_{number}_{name}": value for name, value in part.weights.items()}
+            parts.append({key: value for key, value in vars(part).items() if key != "weights"})
         manifest = {
             "fingerprint": self.fingerprint,
             "seconds": loop.seconds,
             "history": loop.history.rows,
-            "factors": factors,
+            "parts": parts,
         }
         archive.write(self.path, manifest, arrays, kind="checkpoint", version=FORMAT_VERSION, overwrite=True)
 
@@ -69,10 +69,10 @@ class Checkpoint:
         loop.sums = arrays["sums"]
         loop.history.rows = manifest["history"]
         loop.earlier_seconds = manifest["seconds"]
-        for number, (factor, saved) in enumerate(zip(loop.factors, manifest["factors"], strict=True)):
+        for number, (part, saved) in enumerate(zip(loop.parts, manifest["parts"], strict=True)):
             for key, value in saved.items():
-                setattr(factor, key, value)
-            factor.weights = archive.with_prefix(arrays, f"best_{number}_")
+                setattr(part, key, value)
+            part.weights = archive.with_prefix(arrays, f"best_{number}_")
 
     def delete(self) -> None:
         """Remove the file once the training is done."""

@@ -8,7 +8,8 @@ from dataclasses import dataclass, fields, replace
 from numbers import Integral, Real
 from typing import Any, Literal
 
-from zfit_egmm.density.conditioners import Network, PaperNetwork, SmoothNetwork
+from zfit_egmm import registry
+from zfit_egmm.training.model import ModelSettings
 
 Quality = Literal["fast", "standard", "thorough"]
 
@@ -25,23 +26,22 @@ class TrainingConfig:
         seed: Seed of the split, the initial weights and the order of events.
         time_budget: Seconds that the training may take. The learning-rate schedule is compressed to
             end in time; results then depend on the speed of the machine.
-        network: Conditioners; see :mod:`zfit_egmm.density.conditioners`.
-        projection: Map to the latent axis, ``"smooth"`` or the paper's ``"linear"``.
+        model: Name of the model, or its settings, for example
+            :class:`~zfit_egmm.families.egmm.settings.MixtureSettings`. Default: ``"egmm"``, the Gaussian mixture.
         epochs: Most passes over the training events.
         batch_size: Events per step.
-        learning_rate: Largest learning rate of Adam. Default: 0.01, and 0.03 for the first observable if it has kinks.
+        learning_rate: Largest learning rate of Adam. Default: 0.01; a model may scale it for some of its parts.
         schedule: ``"cosine"`` (short warm-up, then a cosine to almost zero) or ``"plateau"``
-            (halved after ``rate_patience`` epochs without improvement, per observable).
+            (halved after ``rate_patience`` epochs without improvement, per part of the model).
         rate_patience: See ``schedule``.
-        stop_patience: Epochs without improvement of the validation loss after which the training of
-            an observable's factor stops.
+        stop_patience: Epochs without improvement of the validation loss after which the training of a part stops.
         min_delta: Improvement that counts, nats per event.
         validation_fraction: Share of the events held out to choose the best weights. Zero uses
             the training loss instead. Default: 15 %, but at most 100 thousand events.
         average_decay: Decay per step of the running average of the weights, in [0, 1); zero
             switches it off.
-        weight_decay: Decay of the networks' kernels per step, in units of the learning rate. Factors that learn little
-            from theta and the observables before have more, up to ten times and at most 0.25.
+        weight_decay: Decay of the networks' kernels per step, in units of the learning rate. A model may increase it
+            for some of its parts.
 
     Raises:
         ValueError: If a value makes no sense; the message says which.
@@ -50,8 +50,7 @@ class TrainingConfig:
     quality: Quality = "standard"
     seed: int = 0
     time_budget: float | None = None
-    network: Network | None = None
-    projection: Literal["smooth", "linear"] = "smooth"
+    model: str | ModelSettings = "egmm"
     epochs: int | None = None
     batch_size: int | None = None
     learning_rate: float | None = None
@@ -68,10 +67,7 @@ class TrainingConfig:
             raise ValueError(f"quality must be one of {', '.join(_BUDGET)}, got {self.quality!r}")
         if self.schedule not in ("cosine", "plateau"):
             raise ValueError(f"schedule must be 'cosine' or 'plateau', got {self.schedule!r}")
-        if self.projection not in ("smooth", "linear"):
-            raise ValueError(f"projection must be 'smooth' or 'linear', got {self.projection!r}")
-        if self.network is not None and not isinstance(self.network, SmoothNetwork | PaperNetwork):
-            raise ValueError(f"network must be a SmoothNetwork or a PaperNetwork, got {self.network!r}")
+        object.__setattr__(self, "model", _settings_of(self.model))
         for name in ("epochs", "batch_size", "rate_patience", "stop_patience"):
             value = getattr(self, name)
             if value is not None and not (isinstance(value, Integral) and int(value) > 0):
@@ -98,23 +94,55 @@ class TrainingConfig:
         """A named configuration.
 
         Args:
-            name: ``"fast"``, ``"standard"``, ``"thorough"``, or the published configurations
-                ``"paper-toy"``, ``"paper-ewzjj-4d"`` and ``"paper-ewzjj-12d"``.
+            name: ``"fast"``, ``"standard"``, ``"thorough"``, or a published configuration of a model, such as
+                ``"paper-toy"``.
             changes: Fields to change, for example ``seed=1`` or ``time_budget=600``.
 
         Raises:
             ValueError: If there is no such preset or field.
-
-        Source:
-            Tables 6, 5 and 3 of Menary and Price, "Learning to discover".
         """
-        if name not in PRESETS:
-            raise ValueError(f"no preset {name!r}; there are: {', '.join(PRESETS)}")
+        if name not in preset_names():
+            raise ValueError(f"no preset {name!r}; there are: {', '.join(preset_names())}")
         known = {field.name for field in fields(cls)}
         unknown = sorted(set(changes) - known)
         if unknown:
             raise ValueError(f"no training field {', '.join(unknown)}; there are: {', '.join(sorted(known))}")
-        return replace(PRESETS[name], **changes)
+        chosen: TrainingConfig = cls(quality=name) if name in _BUDGET else registry.find("PRESETS", name)  # type: ignore[arg-type]
+        return replace(chosen, **changes)
+
+    @property
+    def settings(self) -> ModelSettings:
+        """Settings of the model."""
+        assert not isinstance(self.model, str)
+        return self.model
+
+    def as_text(self) -> dict[str, Any]:
+        """Everything as plain data that JSON can hold."""
+        return _as_text(self, self.settings)
+
+
+def _as_text(choices: TrainingConfig | Settings, model: ModelSettings) -> dict[str, Any]:
+    plain = {field.name: getattr(choices, field.name) for field in fields(choices)}
+    return {**plain, "model": {"name": model.name, **model.as_text()}}
+
+
+def preset_names() -> list[str]:
+    """Names that :meth:`TrainingConfig.preset` accepts."""
+    return [*QUALITIES, *registry.names("PRESETS")]
+
+
+def _settings_of(model: Any) -> ModelSettings:
+    """Settings of a model that is given by its name or by themselves."""
+    if isinstance(model, str):
+        if model not in registry.names("MODELS"):
+            raise ValueError(f"no model {model!r}; there are: {', '.join(registry.names('MODELS'))}")
+        return registry.find("MODELS", model)()
+    if not hasattr(model, "prepare") or not hasattr(model, "resolved"):
+        raise ValueError(
+            f"model must be one of {', '.join(registry.names('MODELS'))}, or settings such as MixtureSettings(), "
+            f"got {model!r}"
+        )
+    return model
 
 
 # Training events to process in total, and the limits of the number of epochs.
@@ -123,7 +151,7 @@ _BUDGET: Mapping[str, tuple[float, int, int]] = {
     "standard": (4e7, 5, 80),
     "thorough": (1e8, 10, 160),
 }
-
+QUALITIES = tuple(_BUDGET)
 
 VALIDATION_FRACTION, MOST_VALIDATION_EVENTS = 0.15, 1e5
 
@@ -134,21 +162,22 @@ FEW_EVENTS, EPOCHS_OF_FEW = 1e4, 20
 # Deep networks drift between simulated values of theta in long trainings: measured on 500 thousand events.
 MANY_EVENTS, EPOCHS_OF_MANY, BUDGET_OF_MANY = 5e5, 26, 4e7
 
-# Components start with a width of the latent axis over this number: narrower ones learn weak modulations badly.
-COMPONENTS_ACROSS = 12
-
 
 @dataclass(frozen=True)
 class Settings:
-    """A configuration with every choice made; same meaning as in :class:`TrainingConfig`."""
+    """The choices that a configuration leaves open, made; same meaning as in :class:`TrainingConfig`."""
 
-    network: Network
+    model: ModelSettings
     epochs: int
     batch_size: int
     learning_rate: float
     stop_patience: int
     average_decay: float
     weight_decay: float
+
+    def as_text(self) -> dict[str, Any]:
+        """Everything as plain data that JSON can hold."""
+        return _as_text(self, self.model)
 
 
 def resolve(config: TrainingConfig, n_train: int, effective_events: float) -> Settings:
@@ -168,7 +197,7 @@ def resolve(config: TrainingConfig, n_train: int, effective_events: float) -> Se
     batch_size = min(batch_size, n_train)
     steps = epochs * (n_train // batch_size)
     return Settings(
-        network=config.network or _network(effective_events),
+        model=config.settings.resolved(effective_events),
         epochs=epochs,
         batch_size=batch_size,
         learning_rate=config.learning_rate or 1e-2,
@@ -187,59 +216,3 @@ def validation_fraction(config: TrainingConfig, n_events: int) -> float:
     if config.validation_fraction is not None:
         return config.validation_fraction
     return min(VALIDATION_FRACTION, MOST_VALIDATION_EVENTS / n_events)
-
-
-def _network(effective_events: float) -> SmoothNetwork:
-    """Capacity that the events can determine."""
-    sizes = (
-        (FEW_EVENTS, (16, 16), 4),
-        (3e4, (24, 24), 10),
-        (1e5, (32, 32), 12),
-        (MANY_EVENTS, (64, 64, 64), 16),
-        (math.inf, (64,) * 6, 24),
-    )
-    _, hidden, n_components = next(size for size in sizes if effective_events < size[0])
-    return SmoothNetwork(hidden=hidden, n_components=n_components, width_fraction=_width_fraction(n_components))
-
-
-def _width_fraction(n_components: int) -> float:
-    """Many components start as wide as a few, so that only what the events ask for becomes narrow."""
-    return max(n_components / COMPONENTS_ACROSS, 0.5)
-
-
-_PAPER = TrainingConfig(
-    projection="linear", schedule="plateau", learning_rate=1e-3, epochs=200, average_decay=0.0, weight_decay=0.0
-)
-
-PRESETS: Mapping[str, TrainingConfig] = {
-    "fast": TrainingConfig(quality="fast"),
-    "standard": TrainingConfig(),
-    "thorough": TrainingConfig(quality="thorough"),
-    "paper-toy": replace(
-        _PAPER,
-        network=PaperNetwork(),
-        batch_size=500,
-        rate_patience=2,
-        stop_patience=8,
-        min_delta=1e-6,
-        validation_fraction=0.4,
-    ),
-    "paper-ewzjj-4d": replace(
-        _PAPER,
-        network=PaperNetwork(n_components=30, logit_scale=0.125, mean_scale=0.125, width_scale=0.125),
-        batch_size=5000,
-        rate_patience=3,
-        stop_patience=15,
-        min_delta=1e-10,
-        validation_fraction=0.0,
-    ),
-    "paper-ewzjj-12d": replace(
-        _PAPER,
-        network=PaperNetwork(a1=200, b1=200, b2=50, n_layers=3, width_fraction=0.5),
-        batch_size=1000,
-        epochs=400,
-        rate_patience=3,
-        stop_patience=12,
-        validation_fraction=0.0,
-    ),
-}

@@ -10,12 +10,12 @@ from rich.console import Console
 
 from zfit_egmm import archive
 from zfit_egmm.archive import ModelFileError
-from zfit_egmm.density.density import Density
-from zfit_egmm.density.ensemble import EnsembleDensity
+from zfit_egmm.density.base import Density
+from zfit_egmm.density.composed.ensemble import EnsembleDensity
 from zfit_egmm.events.sample import EventSample
+from zfit_egmm.training.check_sample import check_sample
 from zfit_egmm.training.checkpoint import Checkpoint
 from zfit_egmm.training.config import TrainingConfig, resolve, validation_fraction
-from zfit_egmm.training.prepare import check_sample
 from zfit_egmm.training.train import train
 
 BOOTSTRAP_STREAM = 61_503
@@ -132,7 +132,7 @@ def _with_choices_made(config: TrainingConfig, sample: EventSample) -> TrainingC
     settings = resolve(config, int(trained * sample.n_events), trained * sample.effective_events)
     return replace(
         config,
-        network=settings.network,
+        model=settings.model,
         epochs=settings.epochs,
         batch_size=settings.batch_size,
         stop_patience=settings.stop_patience,

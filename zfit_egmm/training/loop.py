@@ -1,4 +1,4 @@
-"""The training loop: epochs, learning rates, early stopping per factor, checkpoints."""
+"""The training loop: epochs, learning rates, early stopping per part, checkpoints."""
 
 from __future__ import annotations
 
@@ -10,11 +10,10 @@ import numpy as np
 
 from zfit_egmm.training.checkpoint import Checkpoint
 from zfit_egmm.training.config import Settings, TrainingConfig
-from zfit_egmm.training.decay import factor_decays
 from zfit_egmm.training.interruption import Interrupted, Interruption
-from zfit_egmm.training.prepare import Prepared
+from zfit_egmm.training.model import Batch, Model, Start
 from zfit_egmm.training.progress import TrainingProgress
-from zfit_egmm.training.record import FactorState, History
+from zfit_egmm.training.record import History, PartState
 from zfit_egmm.training.steps import Optimiser
 
 WARM_UP = 0.03
@@ -26,37 +25,43 @@ SHOW_EVERY = 10
 
 
 class Loop:
-    """Runs epochs until every factor has stopped, or the epochs or the time are used up.
+    """Runs epochs until every part of a model has stopped, or the epochs or the time are used up.
 
     Args:
-        prepared: The events.
+        model: What is trained.
+        training: The events to train on.
         config: What the user asked for.
         settings: The same with every choice made.
         optimiser: Weights and optimiser state.
         history: Filled epoch by epoch.
-        checkpoint: Where to save the state from time to time, if anywhere.
+        start: What a search before the training decided.
+        checkpoint: Where to save the state from time to time, if anywhere. An earlier state there must be restored
+            with :meth:`Checkpoint.restore` before :meth:`run`.
     """
 
     def __init__(
         self,
-        prepared: Prepared,
+        model: Model,
+        training: Batch,
         config: TrainingConfig,
         settings: Settings,
         optimiser: Optimiser,
         history: History,
-        checkpoint: Checkpoint | None,
+        start: Start,
+        checkpoint: Checkpoint | None = None,
     ) -> None:
-        self.prepared, self.config, self.settings = prepared, config, settings
+        self.model, self.training, self.config, self.settings = model, training, config, settings
         self.optimiser, self.history, self.checkpoint = optimiser, history, checkpoint
-        self.factors = [FactorState(weights=optimiser.averaged(n)) for n in range(len(history.observables))]
-        self.steps_per_epoch = len(prepared.training) // settings.batch_size
+        self.parts = [
+            PartState(weights=optimiser.averaged(number), rate_scale=float(scale))
+            for number, scale in enumerate(start.rate_scales)
+        ]
+        self.steps_per_epoch = len(training) // settings.batch_size
         self.earlier_seconds = 0.0
         self._compiling = 0.0
         self._start = time.monotonic()
         self._last_save = self._start
-        self.sums = np.zeros(len(self.factors))
-        if checkpoint is not None:
-            checkpoint.restore(self)
+        self.sums = np.zeros(len(self.parts))
 
     @property
     def seconds(self) -> float:
@@ -80,8 +85,8 @@ class Loop:
 
     @property
     def active(self) -> tuple[int, ...]:
-        """Positions of the factors that still train."""
-        return tuple(number for number, factor in enumerate(self.factors) if not factor.stopped)
+        """Positions of the parts that still train."""
+        return tuple(number for number, part in enumerate(self.parts) if not part.stopped)
 
     def run(self, progress: TrainingProgress) -> None:
         """Train to the end.
@@ -104,19 +109,19 @@ class Loop:
                 progress.note(f"interrupted; saved to {self.checkpoint.path}. The same call continues from there.")
             raise
         for number in self.active:
-            self.factors[number].stopped = "time" if self._is_out_of_time() else "epochs"
+            self.parts[number].stopped = "time" if self._is_out_of_time() else "epochs"
 
     def _is_out_of_time(self) -> bool:
         return self.config.time_budget is not None and self.seconds >= self.config.time_budget
 
     def _epoch(self, progress: TrainingProgress, interruption: Interruption) -> None:
         epoch = len(self.history.rows)
-        order = np.random.default_rng([self.config.seed, 1, epoch]).permutation(len(self.prepared.training))
+        order = np.random.default_rng([self.config.seed, 1, epoch]).permutation(len(self.training))
         first = self.steps - epoch * self.steps_per_epoch
-        active, scales = self.active, np.array([factor.rate_scale for factor in self.factors])
-        best = np.array([factor.best_loss for factor in self.factors])
-        decays = factor_decays(self.settings.weight_decay, self.prepared.marginal_losses, best)
-        data, size = self.prepared.training, self.settings.batch_size
+        active, scales = self.active, np.array([part.rate_scale for part in self.parts])
+        best = np.array([part.best_loss for part in self.parts])
+        decays = self.model.decay_factors(self.settings.weight_decay, best)
+        data, size = self.training, self.settings.batch_size
         done = first
         for number in range(first, self.steps_per_epoch):
             if self._is_out_of_time() and done:
@@ -144,7 +149,7 @@ class Loop:
             self._finish_epoch(self.sums / done, active)
 
     def _rate(self) -> float:
-        """Learning rate of the schedule, to be multiplied with the scale of each factor."""
+        """Learning rate of the schedule, to be multiplied with the scale of each part."""
         if self.config.schedule == "plateau":
             return self.settings.learning_rate
         fraction = self.fraction
@@ -153,39 +158,39 @@ class Loop:
         return self.settings.learning_rate * warm * (FINAL_RATE + (1 - FINAL_RATE) * cosine)
 
     def _finish_epoch(self, training: np.ndarray, active: tuple[int, ...]) -> None:
-        self.sums = np.zeros(len(self.factors))
+        self.sums = np.zeros(len(self.parts))
         training = self._with_stopped(training, active)
-        held = self.prepared.validation
+        held = self.model.validation
         validation = training if held is None else self.optimiser.losses(held)[:-1]
         self._check_finite(validation, range(len(validation)), len(self.history.rows), np.zeros(len(validation)))
-        self.history.add(self.seconds, self._rate() * self.factors[active[-1]].rate_scale, training, validation)
+        self.history.add(self.seconds, self._rate() * self.parts[active[-1]].rate_scale, training, validation)
         for number in active:
             self._judge(number, float(validation[number]), float(training[number]))
         if self.checkpoint is not None and time.monotonic() - self._last_save > 1.0:
             self._save()
 
     def _with_stopped(self, training: np.ndarray, active: tuple[int, ...]) -> np.ndarray:
-        """Training losses of an epoch; factors that have stopped keep their last one."""
+        """Training losses of an epoch; parts that have stopped keep their last one."""
         if not self.history.rows:
             return training
         return np.where(np.isin(np.arange(len(training)), active), training, self.history.rows[-1]["training"])
 
     def _judge(self, number: int, validation: float, training: float) -> None:
-        """Keep the best weights of a factor; lower its learning rate or stop it when it stalls."""
-        factor, config = self.factors[number], self.config
+        """Keep the best weights of a part; lower its learning rate or stop it when it stalls."""
+        part, config = self.parts[number], self.config
         epoch = len(self.history.rows)
-        if validation < factor.best_loss - config.min_delta:
-            factor.best_loss, factor.best_epoch = validation, epoch
-            factor.weights = self.optimiser.averaged(number)
-        if training < factor.best_training - config.min_delta:
-            factor.best_training, factor.stalled = training, 0
+        if validation < part.best_loss - config.min_delta:
+            part.best_loss, part.best_epoch = validation, epoch
+            part.weights = self.optimiser.averaged(number)
+        if training < part.best_training - config.min_delta:
+            part.best_training, part.stalled = training, 0
         else:
-            factor.stalled += 1
-        if config.schedule == "plateau" and factor.stalled >= config.rate_patience:
-            factor.rate_scale = max(SMALLEST_RATE, RATE_FACTOR * factor.rate_scale)
-            factor.stalled = 0
-        if epoch - factor.best_epoch >= self.settings.stop_patience:
-            factor.stopped = "patience"
+            part.stalled += 1
+        if config.schedule == "plateau" and part.stalled >= config.rate_patience:
+            part.rate_scale = max(SMALLEST_RATE, RATE_FACTOR * part.rate_scale)
+            part.stalled = 0
+        if epoch - part.best_epoch >= self.settings.stop_patience:
+            part.stopped = "patience"
 
     def _save(self) -> None:
         assert self.checkpoint is not None
@@ -195,9 +200,9 @@ class Loop:
     def _check_finite(self, losses: np.ndarray, numbers: Sequence[int], epoch: int, rates: np.ndarray) -> None:
         if np.isfinite(losses).all():
             return
-        names = [self.history.observables[number] for number in numbers]
+        names = [self.model.parts[number] for number in numbers]
         bad = [name for name, loss in zip(names, losses, strict=True) if not np.isfinite(loss)]
-        weights = self.prepared.training.weights
+        weights = self.training.weights
         raise FloatingPointError(
             f"the loss of {', '.join(bad)} is not finite in epoch {epoch + 1} (learning rate {rates.max():.2g}, "
             f"largest event weight {np.abs(weights).max():.3g} times the mean). Usual reasons: a learning rate that "

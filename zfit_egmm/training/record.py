@@ -22,15 +22,15 @@ ENOUGH_EPOCHS = 0.5
 
 @dataclass
 class History:
-    """Losses per epoch and observable; the losses are ``-log p(u | theta)`` on the latent axes.
+    """Losses per epoch and part of a model, for densities ``-log p(u | theta)`` on latent axes.
 
     Args:
-        observables: Names, in the order of the columns of the losses.
+        parts: Names, in the order of the columns of the losses.
         rows: One entry per epoch with ``epoch``, ``seconds``, ``learning_rate``, and the lists
             ``training`` and ``validation`` in nats per event.
     """
 
-    observables: tuple[str, ...]
+    parts: tuple[str, ...]
     rows: list[dict[str, Any]] = field(default_factory=list)
 
     def add(self, seconds: float, learning_rate: float, training: Iterable[float], validation: Iterable[float]) -> None:
@@ -46,19 +46,19 @@ class History:
         )
 
     def validation(self) -> np.ndarray:
-        """Validation losses, shape ``(n_epochs, n_observables)``."""
-        return np.array([row["validation"] for row in self.rows]).reshape(-1, len(self.observables))
+        """Validation losses, shape ``(n_epochs, n_parts)``."""
+        return np.array([row["validation"] for row in self.rows]).reshape(-1, len(self.parts))
 
 
 @dataclass
-class FactorState:
-    """How the training of one factor stands.
+class PartState:
+    """How the training of one part of a model stands.
 
     Args:
         best_loss: Lowest validation loss, nats per event.
         best_epoch: Its epoch.
         best_training: Lowest training loss, nats per event.
-        rate_scale: Factor of the learning rate, for the plateau schedule.
+        rate_scale: Factor of the learning rate.
         stalled: Epochs without improvement of the training loss.
         stopped: Why the training ended: ``"epochs"``, ``"patience"`` or ``"time"``; empty while it runs.
         weights: Averaged weights of the best epoch.
@@ -76,7 +76,7 @@ class FactorState:
 def summarise(
     history: History,
     *,
-    factors: Sequence[FactorState],
+    states: Sequence[PartState],
     training_loss: Sequence[float],
     gap_error: float,
     seconds: float,
@@ -88,15 +88,15 @@ def summarise(
 
     Args:
         history: The history.
-        factors: The training of each observable, ended.
-        training_loss: Training loss of the chosen weights per observable.
-        gap_error: Statistical error of the difference between the two, summed over the observables.
+        states: The training of each part, ended.
+        training_loss: Training loss of the chosen weights per part.
+        gap_error: Statistical error of the difference between the two, summed over the parts.
         seconds: Wall time.
         planned_epochs: Epochs without a time budget.
         n_events: Training events.
         n_weights: Trained weights.
     """
-    stopped, best = [factor.stopped for factor in factors], [factor.best_loss for factor in factors]
+    stopped, best = [state.stopped for state in states], [state.best_loss for state in states]
     gap = float(np.sum(best) - np.sum(training_loss))
     losses = history.validation()
     late = max(1, len(losses) // 10)
@@ -132,10 +132,10 @@ def summarise(
         "seconds": round(seconds, 1),
         "n_events": n_events,
         "n_weights": n_weights,
-        "stopped": dict(zip(history.observables, stopped, strict=True)),
-        "best_epoch": dict(zip(history.observables, [factor.best_epoch for factor in factors], strict=True)),
-        "validation_loss": dict(zip(history.observables, [float(b) for b in best], strict=True)),
-        "training_loss": dict(zip(history.observables, [float(b) for b in training_loss], strict=True)),
+        "stopped": dict(zip(history.parts, stopped, strict=True)),
+        "best_epoch": dict(zip(history.parts, [state.best_epoch for state in states], strict=True)),
+        "validation_loss": dict(zip(history.parts, [float(b) for b in best], strict=True)),
+        "training_loss": dict(zip(history.parts, [float(b) for b in training_loss], strict=True)),
         "generalisation_gap": gap,
         "generalisation_gap_error": gap_error,
         "verdict": " ".join(sentences),

@@ -3,33 +3,29 @@
 from __future__ import annotations
 
 import time
-from dataclasses import asdict, replace
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
-from zfit_egmm.density.autoregressive import Autoregressive
-from zfit_egmm.density.conditioners import network_kind
-from zfit_egmm.density.density import Density
-from zfit_egmm.density.theta import ThetaScaling
+from zfit_egmm.density.base import Density
 from zfit_egmm.events.sample import EventSample
+from zfit_egmm.training.check_sample import check_sample
 from zfit_egmm.training.checkpoint import Checkpoint
 from zfit_egmm.training.config import Settings, TrainingConfig, resolve
-from zfit_egmm.training.kinks import LEAST_KINK, KinkSearch, kinks_in_words, named_kinks
 from zfit_egmm.training.loop import Loop
-from zfit_egmm.training.prepare import Prepared, check_sample, prepare
+from zfit_egmm.training.model import Model
 from zfit_egmm.training.progress import TrainingProgress
 from zfit_egmm.training.record import History, summarise
 from zfit_egmm.training.steps import Optimiser
 
 MOST_WEIGHTS_PER_EVENT = 100
 
-# The single layer of the first factor learns a kink slowly; where there is none, this rate makes it drift in theta.
-KINK_RATE = 3.0
-
 XLA_PAYS = 4e6
 """Events to process above which compiling the steps costs less than it saves."""
+
+CHECK_EVENTS = 100_000
+"""Training events whose loss is compared with that of held-out ones, if there are none of these."""
 
 
 def train(
@@ -62,42 +58,41 @@ def train(
     config = TrainingConfig() if config is None else config
     check_sample(sample)
     saved = None if checkpoint is None else Checkpoint(checkpoint, sample, config)
-    prepared = prepare(sample, config)
-    settings = resolve(config, len(prepared.training), prepared.effective_events)
-    autoregressive = Autoregressive(
-        sample.observables,
-        settings.network,
-        prepared.scaling.n_theta,
-        prepared.latent_ranges,
-        prepared.projections,
-        len(prepared.scaling.bends),
-    )
-    weights = autoregressive.initial_weights(np.random.default_rng([config.seed, 0]))
-    _check_capacity(weights, prepared)
-    use_xla = settings.epochs * len(prepared.training) > XLA_PAYS
-    names = tuple(observable.name for observable in sample.observables)
-
-    optimiser = Optimiser(autoregressive, weights, use_xla=use_xla)
+    model = config.settings.prepare(sample, config)
+    settings = resolve(config, len(model.training), model.effective_events)
+    weights = model.initial_weights(np.random.default_rng([config.seed, 0]))
+    _check_capacity(weights, model)
+    optimiser = Optimiser(model, weights, use_xla=settings.epochs * len(model.training) > XLA_PAYS)
     with TrainingProgress(is_enabled=progress, title=_title(sample)) as display:
-        start = time.monotonic()
-        allowed = np.full((len(names), len(prepared.scaling.bends)), np.inf, dtype=np.float32)
-        # The state of an interrupted training holds what was found.
-        if saved is None or not saved.path.exists():
-            allowed = KinkSearch(prepared, sample, config, optimiser, display).thresholds()
-        spent = time.monotonic() - start
-        timed = config
-        if config.time_budget is not None:
-            timed = replace(config, time_budget=max(config.time_budget - spent, 1e-9))
-        optimiser.start(settings.average_decay, allowed)
-        loop = Loop(prepared, timed, settings, optimiser, History(names), saved)
-        if np.isfinite(allowed[0]).any() and config.learning_rate is None:
-            loop.factors[0].rate_scale = KINK_RATE
+        loop = _started(model, config, settings, optimiser, display, saved)
         loop.run(display)
-        density = _density(sample, config, settings, loop)
+        density = _density(loop, config, settings)
         display.note(density.training["summary"]["verdict"])
     if saved is not None:
         saved.delete()
     return density
+
+
+def _started(
+    model: Model,
+    config: TrainingConfig,
+    settings: Settings,
+    optimiser: Optimiser,
+    display: TrainingProgress,
+    saved: Checkpoint | None,
+) -> Loop:
+    """The loop after the search of the model, or in the state in which it was interrupted."""
+    start = time.monotonic()
+    is_resumed = saved is not None and saved.path.exists()
+    found = model.search(config, optimiser, display, is_resumed=is_resumed)
+    timed = config
+    if config.time_budget is not None:
+        timed = replace(config, time_budget=max(config.time_budget - (time.monotonic() - start), 1e-9))
+    optimiser.start(settings.average_decay, found.thresholds)
+    loop = Loop(model, model.training, timed, settings, optimiser, History(model.parts), found, saved)
+    if saved is not None:
+        saved.restore(loop)
+    return loop
 
 
 def _title(sample: EventSample) -> str:
@@ -105,77 +100,41 @@ def _title(sample: EventSample) -> str:
     return f"training p({', '.join(observable.name for observable in sample.observables)}{given})"
 
 
-def _check_capacity(weights: list[dict[str, np.ndarray]], prepared: Prepared) -> None:
-    n_weights = sum(value.size for factor in weights for value in factor.values())
-    if n_weights > MOST_WEIGHTS_PER_EVENT * prepared.effective_events:
+def _check_capacity(weights: list[dict[str, np.ndarray]], model: Model) -> None:
+    n_weights = sum(value.size for part in weights for value in part.values())
+    if n_weights > MOST_WEIGHTS_PER_EVENT * model.effective_events:
         raise ValueError(
-            f"the network has {n_weights} weights for {prepared.effective_events:.0f} effective training events; "
-            "leave network=None to have one chosen that fits, or add events"
+            f"the network has {n_weights} weights for {model.effective_events:.0f} effective training events; "
+            "leave its size to be chosen, or add events"
         )
 
 
-def _density(sample: EventSample, config: TrainingConfig, settings: Settings, loop: Loop) -> Density:
-    prepared = loop.prepared
-    best = [factor.weights for factor in loop.factors]
-    for number, factor in enumerate(best):
-        for name, value in factor.items():
-            loop.optimiser.average[number][name].assign(value)
-    n_check = len(prepared.validation) if prepared.validation is not None else 100_000
-    check = prepared.training
-    part = np.random.default_rng([config.seed, 2]).permutation(len(check))[:n_check]
-    *training_loss, square = loop.optimiser.losses(check.part(part))
+def _density(loop: Loop, config: TrainingConfig, settings: Settings) -> Density:
+    model = loop.model
+    best = [part.weights for part in loop.parts]
+    n_check = CHECK_EVENTS if model.validation is None else len(model.validation)
+    part = np.random.default_rng([config.seed, 2]).permutation(len(model.training))[:n_check]
+    *training_loss, square = loop.optimiser.losses(model.training.part(part), best)
     variance = max(square - sum(training_loss) ** 2, 0.0)
-    scaling, best = _without_idle_bends(prepared.scaling, best)
+    entries, remark = model.remarks(best)
     summary = summarise(
         loop.history,
-        factors=loop.factors,
+        states=loop.parts,
         training_loss=training_loss,
         gap_error=float(np.sqrt(2 * variance / len(part))),
         seconds=loop.seconds,
         planned_epochs=settings.epochs,
-        n_events=len(prepared.training),
-        n_weights=sum(value.size for factor in best for value in factor.values()),
+        n_events=len(model.training),
+        n_weights=sum(value.size for weights in model.tidied(best) for value in weights.values()),
     )
-    summary["kinks"] = {}
-    if scaling.bends:
-        norms = np.max([np.linalg.norm(factor["bends"], axis=1) for factor in best], axis=0)
-        summary["kinks"] = named_kinks(scaling, norms > LEAST_KINK, sample.theta_names)
-    if summary["kinks"]:
-        summary["verdict"] += f" The events show kinks, which the density follows: {kinks_in_words(summary['kinks'])}."
-    return Density(
-        sample.observables,
-        sample.theta_names,
-        scaling,
-        network=settings.network,
-        projections=prepared.projections,
-        latent_ranges=prepared.latent_ranges,
-        weights=best,
-        training={
-            "config": _plain(config),
-            "settings": _plain(settings),
+    summary |= entries
+    summary["verdict"] = f"{summary['verdict']} {remark}".rstrip()
+    return model.density(
+        best,
+        {
+            "config": config.as_text(),
+            "settings": settings.as_text(),
             "history": loop.history.rows,
             "summary": summary,
         },
     )
-
-
-def _without_idle_bends(
-    scaling: ThetaScaling, weights: list[dict[str, np.ndarray]]
-) -> tuple[ThetaScaling, list[dict[str, np.ndarray]]]:
-    """The same density without the bends that no factor uses."""
-    if not scaling.bends:
-        return scaling, weights
-    used = np.any([factor["bends"].any(axis=1) for factor in weights], axis=0)
-    kept = replace(scaling, bends=tuple(bend for bend, is_used in zip(scaling.bends, used, strict=True) if is_used))
-    thinned = [{**factor, "bends": factor["bends"][used]} for factor in weights]
-    if not kept.bends:
-        thinned = [{name: value for name, value in factor.items() if name != "bends"} for factor in weights]
-    return kept, thinned
-
-
-def _plain(config: TrainingConfig | Settings) -> dict[str, Any]:
-    """A configuration as data that JSON can hold."""
-    result = asdict(config)
-    if config.network is not None:
-        result["network"] = {"kind": network_kind(config.network), **asdict(config.network)}
-    return result

@@ -6,10 +6,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from zfit_egmm.density.base import Density
 from zfit_egmm.diagnostics.theta.closure import ClosureFits
 from zfit_egmm.diagnostics.theta.derivatives import Derivatives
 from zfit_egmm.diagnostics.theta.groups import (
-    DifferentiableDensity,
     check_sample,
     stacked,
     theta_groups,
@@ -77,7 +77,7 @@ class ThetaBias:
 
 
 def theta_bias(
-    density: DifferentiableDensity, sample: EventSample, n_expected: float, *, fits: ClosureFits | None = None
+    density: Density, sample: EventSample, n_expected: float, *, fits: ClosureFits | None = None
 ) -> ThetaBias:
     """Bias on theta in a fit to a number of events drawn from the simulation, at every theta.
 

@@ -7,8 +7,9 @@ from dataclasses import dataclass
 import numpy as np
 from scipy import stats
 
+from zfit_egmm.density.base import Density
 from zfit_egmm.diagnostics.theta.derivatives import Derivatives
-from zfit_egmm.diagnostics.theta.groups import DifferentiableDensity, ThetaGroup, check_sample, weighted_mean
+from zfit_egmm.diagnostics.theta.groups import ThetaGroup, check_sample, weighted_mean
 from zfit_egmm.diagnostics.theta.pairs import Pairs, chosen_pairs, log_ratio
 from zfit_egmm.events.sample import EventSample
 
@@ -49,7 +50,7 @@ class ClassifierComparison:
 
 
 def classifier_comparison(
-    density: DifferentiableDensity, sample: EventSample, *, pairs: Pairs | None = None, seed: int = 0
+    density: Density, sample: EventSample, *, pairs: Pairs | None = None, seed: int = 0
 ) -> tuple[ClassifierComparison, ...]:
     """Compare the density's likelihood ratios with those of boosted trees trained on the very events.
 

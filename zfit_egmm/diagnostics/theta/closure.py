@@ -7,9 +7,9 @@ from dataclasses import dataclass
 import numpy as np
 from scipy.optimize import minimize
 
+from zfit_egmm.density.base import Density
 from zfit_egmm.diagnostics.theta.derivatives import Derivatives
 from zfit_egmm.diagnostics.theta.groups import (
-    DifferentiableDensity,
     ThetaGroup,
     check_sample,
     joint_p_values,
@@ -60,7 +60,7 @@ class ClosureFits:
         return self.shift / self.error
 
 
-def closure_fits(density: DifferentiableDensity, sample: EventSample) -> ClosureFits:
+def closure_fits(density: Density, sample: EventSample) -> ClosureFits:
     """Fit theta to all held-out events of each theta.
 
     Values of theta between those that the density was trained at are the hardest test. Where theta differs from
@@ -96,7 +96,7 @@ def closure_fits(density: DifferentiableDensity, sample: EventSample) -> Closure
 
 
 def _fit(
-    density: DifferentiableDensity, derivatives: Derivatives, sample: EventSample, group: ThetaGroup
+    density: Density, derivatives: Derivatives, sample: EventSample, group: ThetaGroup
 ) -> tuple[np.ndarray, np.ndarray, bool]:
     """Shift, covariance and whether they are valid."""
     x, theta, weights = sample.x[group.rows], sample.theta[group.rows], sample.weights[group.rows]

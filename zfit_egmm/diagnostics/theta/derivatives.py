@@ -7,7 +7,7 @@ from collections.abc import Callable
 import numpy as np
 import tensorflow as tf
 
-from zfit_egmm.diagnostics.theta.groups import DifferentiableDensity
+from zfit_egmm.density.base import Density
 
 BATCH = 2048
 
@@ -22,7 +22,7 @@ class Derivatives:
         density: The density.
     """
 
-    def __init__(self, density: DifferentiableDensity) -> None:
+    def __init__(self, density: Density) -> None:
         self._density = density
         # Batches of a fixed length: the density then evaluates them directly, which can be differentiated twice.
         signature = [

@@ -4,24 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol
 
 import numpy as np
 from scipy import stats
 
-from zfit_egmm.diagnostics.comparison import LearnedDensity, check_match
+from zfit_egmm.density.base import Density
+from zfit_egmm.diagnostics.comparison import check_match
 from zfit_egmm.events.sample import EventSample
 
 FEWEST_EVENTS = 50
 EVENTS_PER_CELL, MOST_SPLITS = 2000, 4
 SMALLEST_EIGENVALUE = 1e-9
-
-
-class DifferentiableDensity(LearnedDensity, Protocol):
-    """What these diagnostics need of a density; trained ones, ensembles and known truths can all have it."""
-
-    def log_prob_tensor(self, x: Any, theta: Any) -> Any:
-        """Log density, differentiable, from x of shape ``(n, d)`` and theta of shape ``(n, p)``."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -70,7 +63,7 @@ def _cells(theta: np.ndarray, rows: np.ndarray, n_splits: int) -> list[np.ndarra
     return [cell for half in halves for cell in _cells(theta, half, n_splits - 1)]
 
 
-def check_sample(density: DifferentiableDensity, sample: EventSample) -> None:
+def check_sample(density: Density, sample: EventSample) -> None:
     """Check that a density describes the events of a sample, given parameters.
 
     Raises:

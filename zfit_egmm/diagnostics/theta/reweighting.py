@@ -7,8 +7,9 @@ from dataclasses import dataclass
 import numpy as np
 from scipy import stats
 
+from zfit_egmm.density.base import Density
 from zfit_egmm.diagnostics.theta.derivatives import Derivatives
-from zfit_egmm.diagnostics.theta.groups import DifferentiableDensity, ThetaGroup, check_sample, chi2_of, weighted_mean
+from zfit_egmm.diagnostics.theta.groups import ThetaGroup, check_sample, chi2_of, weighted_mean
 from zfit_egmm.diagnostics.theta.pairs import Pairs, chosen_pairs, log_ratio
 from zfit_egmm.events.sample import EventSample
 from zfit_egmm.observables import Observable
@@ -74,7 +75,7 @@ class Reweighting:
 
 
 def reweighting_closure(
-    density: DifferentiableDensity, sample: EventSample, *, pairs: Pairs | None = None
+    density: Density, sample: EventSample, *, pairs: Pairs | None = None
 ) -> tuple[Reweighting, ...]:
     """Reweight events from one theta to another with the density, and compare the spectra with simulated ones.
 

@@ -6,9 +6,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from zfit_egmm.density.base import Density
 from zfit_egmm.diagnostics.theta.derivatives import Derivatives
 from zfit_egmm.diagnostics.theta.groups import (
-    DifferentiableDensity,
     check_sample,
     joint_p_values,
     stacked,
@@ -72,7 +72,7 @@ class InformationTest:
     p_value: float
 
 
-def score_test(density: DifferentiableDensity, sample: EventSample) -> ScoreTest:
+def score_test(density: Density, sample: EventSample) -> ScoreTest:
     """Test that the mean score of held-out events is zero at every theta.
 
     It sees any wrong dependence of the density on theta, to first order.
@@ -97,7 +97,7 @@ def score_test(density: DifferentiableDensity, sample: EventSample) -> ScoreTest
     return ScoreTest(density.theta_names, theta, stacked(means), stacked(covariances), p_values, p_value)
 
 
-def information_test(density: DifferentiableDensity, sample: EventSample) -> InformationTest:
+def information_test(density: Density, sample: EventSample) -> InformationTest:
     """Compare the two forms of the Fisher information on held-out events at every theta.
 
     It sees a density whose spread is wrong even where its score is zero on average. It needs a density that is smooth
