@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from zfit_egmm.archive import ModelFileError
+    from zfit_egmm.coordinates.rotation import Rotation
+    from zfit_egmm.coordinates.steps import Difference, Fraction, Log, Ratio
     from zfit_egmm.density.base import Density
     from zfit_egmm.density.composed.ensemble import EnsembleDensity
     from zfit_egmm.density.files import load_density
@@ -30,6 +32,11 @@ _HOME = {
     "MixtureSettings": "zfit_egmm.families.egmm.settings",
     "PaperNetwork": "zfit_egmm.families.egmm.networks",
     "SmoothNetwork": "zfit_egmm.families.egmm.networks",
+    "Difference": "zfit_egmm.coordinates.steps",
+    "Fraction": "zfit_egmm.coordinates.steps",
+    "Log": "zfit_egmm.coordinates.steps",
+    "Ratio": "zfit_egmm.coordinates.steps",
+    "Rotation": "zfit_egmm.coordinates.rotation",
     "EventSample": "zfit_egmm.events.sample",
     "Observable": "zfit_egmm.observables",
     "TrainingConfig": "zfit_egmm.training.config",
@@ -41,12 +48,17 @@ _HOME = {
 
 __all__ = [
     "Density",
+    "Difference",
     "EnsembleDensity",
     "EventSample",
+    "Fraction",
+    "Log",
     "MixtureSettings",
     "ModelFileError",
     "Observable",
     "PaperNetwork",
+    "Ratio",
+    "Rotation",
     "SmoothNetwork",
     "TrainingConfig",
     "__version__",

@@ -3,6 +3,7 @@
 A folder of ``zfit_egmm/families`` says in its ``__init__.py``, which imports nothing heavy, what it brings:
 
 - ``DENSITIES``: kinds of density as files name them, with the place of their class, ``{"egmm": "module:Class"}``;
+- ``REWEIGHTINGS``: kinds of functions that densities may be multiplied with, in the same form;
 - ``MODELS``: what ``TrainingConfig(model=...)`` accepts, with the place of the dataclass of its settings;
 - ``PRESETS``: named configurations, with the place of each.
 
@@ -16,9 +17,9 @@ import pkgutil
 from functools import cache
 from typing import Any, Literal
 
-Table = Literal["DENSITIES", "MODELS", "PRESETS"]
+Table = Literal["DENSITIES", "REWEIGHTINGS", "MODELS", "PRESETS"]
 
-COMPOSED = {
+DENSITIES = {
     "ensemble": "zfit_egmm.density.composed.ensemble:EnsembleDensity",
     "product": "zfit_egmm.density.composed.product:ProductDensity",
     "transformed": "zfit_egmm.density.composed.transformed:TransformedDensity",
@@ -26,7 +27,9 @@ COMPOSED = {
 }
 """Densities that are no family of their own."""
 
-_registered: dict[Table, dict[str, Any]] = {"DENSITIES": {}, "MODELS": {}, "PRESETS": {}}
+REWEIGHTINGS = {"density ratio": "zfit_egmm.density.composed.product:DensityRatio"}
+
+_registered: dict[Table, dict[str, Any]] = {"DENSITIES": {}, "REWEIGHTINGS": {}, "MODELS": {}, "PRESETS": {}}
 
 
 def register(table: Table, name: str, entry: Any) -> None:
@@ -61,7 +64,7 @@ def find(table: Table, name: str) -> Any:
 @cache
 def _places(table: Table) -> dict[str, str]:
     families = importlib.import_module("zfit_egmm.families")
-    places = dict(COMPOSED) if table == "DENSITIES" else {}
+    places = dict({"DENSITIES": DENSITIES, "REWEIGHTINGS": REWEIGHTINGS}.get(table, {}))
     for found in pkgutil.iter_modules(families.__path__):
         places |= getattr(importlib.import_module(f"zfit_egmm.families.{found.name}"), table, {})
     return places

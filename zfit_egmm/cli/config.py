@@ -11,6 +11,7 @@ import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from zfit_egmm import registry
+from zfit_egmm.coordinates.transformation import transform_of_text
 from zfit_egmm.events.sample import EventSample
 from zfit_egmm.observables import Observable
 from zfit_egmm.training.config import TrainingConfig
@@ -47,6 +48,7 @@ training:
   # time_budget: 600                    # seconds; the learning rate is scheduled to end in time
   # epochs: 40
   # model: egmm                         # the default; or its settings:
+  # transform: [{{kind: log, name: m4l}}]  # learn in functions of the observables: log, fraction, difference, ratio
   # model: {{name: egmm, network: {{kind: smooth, hidden: [96, 96], n_components: 20}}}}
 
 output: model.egmm
@@ -92,6 +94,7 @@ class TrainingSection(Strict):
     weight_decay: float | None = None
     validation_fraction: float | None = None
     model: str | dict[str, Any] | None = None
+    transform: list[dict[str, Any]] = []
 
     def config(self) -> TrainingConfig:
         """The training configuration.
@@ -99,7 +102,11 @@ class TrainingSection(Strict):
         Raises:
             ValueError: If a value makes no sense.
         """
-        changes = self.model_dump(exclude={"preset", "model"}, exclude_none=True)
+        changes = self.model_dump(exclude={"preset", "model", "transform"}, exclude_none=True)
+        try:
+            changes["transform"] = transform_of_text(self.transform)
+        except ValueError as error:
+            raise ValueError(f"training: transform: {error}") from error
         if self.model is not None:
             changes["model"] = _model_settings(self.model)
         return TrainingConfig.preset(self.preset, **changes)

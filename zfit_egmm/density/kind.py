@@ -26,6 +26,7 @@ class Kind(ABC):
     """
 
     kind: ClassVar[str] = ""
+    is_normalised: ClassVar[bool] = True
 
     def __init_subclass__(cls, *, kind: str = "", **others: Any) -> None:
         super().__init_subclass__(**others)

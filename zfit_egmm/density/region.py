@@ -75,6 +75,10 @@ class Region:
         return self.walk.is_everything
 
     @property
+    def _is_trivial(self) -> bool:
+        return self.is_everything and self.density.is_normalised
+
+    @property
     def _is_own_guide(self) -> bool:
         return self.guide is self.density
 
@@ -96,7 +100,7 @@ class Region:
         Returns:
             Float64 scalar.
         """
-        if self.is_everything:
+        if self._is_trivial:
             return tf.ones((), tf.float64)
         weights = self._evaluated("mass", self._chunked)(tf.constant(self.points.positions), self._extended(theta))
         return tf.tensordot(weights, tf.constant(self.points.weights), 1)
@@ -145,7 +149,7 @@ class Region:
     def integral(self, theta: np.ndarray, x: np.ndarray | None = None, points: Points | None = None) -> Integral:
         """Probability, or marginal density of events, with the numerical error; outside of graphs."""
         points = self.points if points is None else points
-        if self.is_everything:
+        if self._is_trivial:
             return Integral(np.ones(()), np.zeros(()), 0)
         value, error = points.estimate(self._values(points, theta, x))
         if points.kind == "gauss":

@@ -165,6 +165,21 @@ class EventSample:
             weights=self.weights[mask] if self.is_weighted else None,
         )
 
+    def transformed(self, observables: Sequence[Observable], x: np.ndarray) -> EventSample:
+        """The same events in other observables.
+
+        Args:
+            observables: The new axes.
+            x: Values of the same events, shape ``(n_events, n_observables)``.
+        """
+        return EventSample(
+            observables,
+            x,
+            theta=self.theta if self.theta_names else None,
+            theta_names=self.theta_names,
+            weights=self.weights if self.is_weighted else None,
+        )
+
     def split(self, *fractions: float, seed: int = 0) -> tuple[EventSample, ...]:
         """Split at random into parts that keep the mixture of theta and of the weights' signs.
 

@@ -9,6 +9,9 @@ from numbers import Integral, Real
 from typing import Any, Literal
 
 from zfit_egmm import registry
+from zfit_egmm.coordinates.rotation import Rotation
+from zfit_egmm.coordinates.steps import Step
+from zfit_egmm.coordinates.transformation import transform_as_text
 from zfit_egmm.training.model import ModelSettings
 
 Quality = Literal["fast", "standard", "thorough"]
@@ -28,6 +31,9 @@ class TrainingConfig:
             end in time; results then depend on the speed of the machine.
         model: Name of the model, or its settings, for example
             :class:`~zfit_egmm.families.egmm.settings.MixtureSettings`. Default: ``"egmm"``, the Gaussian mixture.
+        transform: What the density is learned in instead of the observables themselves: steps such as
+            ``[Fraction("mz2", high="m4l - mz1"), Log("pt")]``, see :mod:`zfit_egmm.coordinates.steps`, or a
+            :class:`~zfit_egmm.coordinates.rotation.Rotation`. The density keeps the observables of the sample.
         epochs: Most passes over the training events.
         batch_size: Events per step.
         learning_rate: Largest learning rate of Adam. Default: 0.01; a model may scale it for some of its parts.
@@ -51,6 +57,7 @@ class TrainingConfig:
     seed: int = 0
     time_budget: float | None = None
     model: str | ModelSettings = "egmm"
+    transform: tuple[Step, ...] | Rotation = ()
     epochs: int | None = None
     batch_size: int | None = None
     learning_rate: float | None = None
@@ -68,6 +75,7 @@ class TrainingConfig:
         if self.schedule not in ("cosine", "plateau"):
             raise ValueError(f"schedule must be 'cosine' or 'plateau', got {self.schedule!r}")
         object.__setattr__(self, "model", _settings_of(self.model))
+        object.__setattr__(self, "transform", _checked_transform(self.transform))
         for name in ("epochs", "batch_size", "rate_patience", "stop_patience"):
             value = getattr(self, name)
             if value is not None and not (isinstance(value, Integral) and int(value) > 0):
@@ -123,7 +131,19 @@ class TrainingConfig:
 
 def _as_text(choices: TrainingConfig | Settings, model: ModelSettings) -> dict[str, Any]:
     plain = {field.name: getattr(choices, field.name) for field in fields(choices)}
+    if isinstance(choices, TrainingConfig):
+        plain["transform"] = transform_as_text(choices.transform)
     return {**plain, "model": {"name": model.name, **model.as_text()}}
+
+
+def _checked_transform(transform: Any) -> tuple[Step, ...] | Rotation:
+    if isinstance(transform, Rotation):
+        return transform
+    steps = (transform,) if isinstance(transform, Step) else tuple(transform or ())
+    wrong = [step for step in steps if not isinstance(step, Step)]
+    if wrong:
+        raise ValueError(f"transform must be a Rotation or steps such as Log('pt'), got {wrong[0]!r}")
+    return steps
 
 
 def preset_names() -> list[str]:

@@ -8,7 +8,9 @@ from pathlib import Path
 
 import numpy as np
 
+from zfit_egmm.coordinates.transformation import made_of
 from zfit_egmm.density.base import Density
+from zfit_egmm.density.composed.transformed import TransformedDensity
 from zfit_egmm.events.sample import EventSample
 from zfit_egmm.training.check_sample import check_sample
 from zfit_egmm.training.checkpoint import Checkpoint
@@ -50,13 +52,18 @@ def train(
 
     Raises:
         TypeError: If ``sample`` is not an :class:`EventSample`.
-        ValueError: If there are too few events, a parameter takes a single value, or the checkpoint
-            belongs to another training.
+        ValueError: If there are too few events, a parameter takes a single value, events lie beyond the limits of
+            the transformation, or the checkpoint belongs to another training.
         FloatingPointError: If the loss becomes NaN or infinite.
         KeyboardInterrupt: On Ctrl-C, after the checkpoint was saved.
     """
     config = TrainingConfig() if config is None else config
     check_sample(sample)
+    if config.transform:
+        transformation = made_of(config.transform, sample.observables, sample.x, sample.weights)
+        learned = sample.transformed(transformation.target, transformation.check(sample.x))
+        base = train(learned, replace(config, transform=()), progress=progress, checkpoint=checkpoint)
+        return TransformedDensity(base, transformation)
     saved = None if checkpoint is None else Checkpoint(checkpoint, sample, config)
     model = config.settings.prepare(sample, config)
     settings = resolve(config, len(model.training), model.effective_events)

@@ -184,14 +184,14 @@ def sample(
         parameters: Mixture of each event, or one for all.
         low: Lower end of the interval.
         high: Upper end of the interval.
-        part: Ends of the part of the interval to draw from, scalars. Default: all of it.
+        part: Ends of the part of the interval to draw from, scalars or shape ``(n_events,)``. Default: all of it.
 
     Returns:
         Coordinates in the interval or its part, float64, shape ``(n_events,)``.
     """
     mixture = parameters.bounded(low, high, tf.float64)
     start, stop = (low, high) if part is None else part
-    masses = _masses(mixture, low, high) if part is None else _tail_masses(mixture, start, stop)
+    masses = _masses(mixture, low, high) if part is None else _tail_masses(mixture, _column(start), _column(stop))
     edges = tf.cumsum(masses, axis=-1)
     position = uniform[:, tf.newaxis] * edges[:, -1:]
     last = tf.shape(masses)[-1] - 1
