@@ -96,6 +96,8 @@ def train_ensemble(
 def bootstrapped(sample: EventSample, *, seed: int) -> EventSample:
     """Draw as many events as there are, with replacement, at every theta of a grid separately.
 
+    Of an event that stands in several rows all are drawn together, among the events with rows at the same theta.
+
     Args:
         sample: The events. With less than ten events per theta on average, all are drawn from together.
         seed: Seed of the draw.
@@ -105,21 +107,13 @@ def bootstrapped(sample: EventSample, *, seed: int) -> EventSample:
         cannot be held out while another one is trained on.
     """
     rng = np.random.default_rng([BOOTSTRAP_STREAM, seed])
-    points, index = np.unique(sample.theta, axis=0, return_inverse=True)
-    is_grid = EVENTS_PER_POINT * len(points) <= sample.n_events
-    index = index.reshape(-1) if is_grid else np.zeros(sample.n_events, dtype=int)
-    times = np.zeros(sample.n_events, dtype=int)
+    index = sample.theta_patterns(most_points=sample.n_events // EVENTS_PER_POINT)
+    times = np.zeros(sample.n_independent, dtype=int)
     order = np.argsort(index, kind="stable")
     for rows in np.split(order, np.cumsum(np.bincount(index))[:-1]):
         times[rows] = np.bincount(rng.integers(len(rows), size=len(rows)), minlength=len(rows))
-    drawn = times > 0
-    return EventSample(
-        sample.observables,
-        sample.x[drawn],
-        theta=sample.theta[drawn] if sample.theta_names else None,
-        theta_names=sample.theta_names,
-        weights=sample.weights[drawn] * times[drawn],
-    )
+    times = times[sample.event_numbers]
+    return sample.with_weights(sample.weights * times).select(times > 0)
 
 
 def _seed(seed: int, number: int) -> int:

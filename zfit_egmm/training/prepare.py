@@ -49,7 +49,18 @@ class Batchable:
 
 @dataclass(frozen=True)
 class Prepared:
-    """Training and validation events with the maps derived from the training events."""
+    """Training and validation events with the maps derived from the training events.
+
+    Args:
+        training: Events to train with.
+        validation: Events held out.
+        projections: Maps to the latent axes.
+        scaling: Map of theta to the inputs of the networks.
+        latent_ranges: Lowest and highest latent coordinate of every observable.
+        marginal_losses: See :func:`zfit_egmm.training.decay.marginal_losses`.
+        effective_events: Training events, fewer for unequal weights and for rows that are copies of an event.
+        rows_per_event: Rows that hold the same event, on average.
+    """
 
     training: Batchable
     validation: Batchable | None
@@ -58,6 +69,7 @@ class Prepared:
     latent_ranges: tuple[tuple[float, float], ...]
     marginal_losses: np.ndarray
     effective_events: float
+    rows_per_event: float
 
 
 def check_sample(sample: EventSample) -> None:
@@ -98,7 +110,7 @@ def prepare(sample: EventSample, config: TrainingConfig) -> Prepared:
     projections = tuple(
         None
         if observable.is_discrete
-        else build_projection(observable, training.column(observable.name), training.weights, kind=config.projection)
+        else build_projection(observable, *_merged(training, observable.name), kind=config.projection)
         for observable in sample.observables
     )
     if isinstance(config.network, PaperNetwork):
@@ -114,7 +126,17 @@ def prepare(sample: EventSample, config: TrainingConfig) -> Prepared:
         latent_ranges=tuple(_latent_range(column) for column in train_arrays.u.T),
         marginal_losses=marginal_losses(sample.observables, train_arrays.u, train_arrays.weights),
         effective_events=training.effective_events,
+        rows_per_event=sample.n_events / sample.n_independent,
     )
+
+
+def _merged(sample: EventSample, name: str) -> tuple[np.ndarray, np.ndarray]:
+    """Values of an observable with their weights; copies of an event as one, so that they count as one."""
+    column = sample.column(name)
+    if not sample.has_copies:
+        return column, sample.weights
+    values, index = np.unique(column, return_inverse=True)
+    return values, np.bincount(index.reshape(-1), sample.weights)
 
 
 def _batchable(sample: EventSample, projections: Sequence[Projection | None], scaling: ThetaScaling) -> Batchable:

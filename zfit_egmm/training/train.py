@@ -130,7 +130,7 @@ def _density(sample: EventSample, config: TrainingConfig, settings: Settings, lo
         loop.history,
         factors=loop.factors,
         training_loss=training_loss,
-        gap_error=float(np.sqrt(2 * variance / len(part))),
+        gap_error=float(np.sqrt(2 * variance * prepared.rows_per_event / len(part))),
         seconds=loop.seconds,
         planned_epochs=settings.epochs,
         n_events=len(prepared.training),
