@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from zfit_egmm.events.repeated_values import chance_of_agreement, spikes
+from zfit_egmm.events.repeated_values import chance_of_agreement, fewest_in_spike
 from zfit_egmm.observables import Observable
 
 TIMES_CHANCE = 3.0
@@ -81,10 +81,9 @@ def numbers_from_rows(observables: Sequence[Observable], x: np.ndarray) -> np.nd
     told, chance = np.zeros(len(x), dtype=bool), 1.0
     for column in continuous:
         values, index, times = np.unique(column, return_inverse=True, return_counts=True)
-        is_spike = spikes(times)
-        told |= ~is_spike[index.reshape(-1)]
-        if not is_spike.all():
-            chance = min(chance, chance_of_agreement(values[~is_spike], times[~is_spike]))
+        fewest = fewest_in_spike(times)
+        told |= (times < fewest)[index.reshape(-1)]
+        chance = min(chance, chance_of_agreement(values, np.minimum(times, fewest)))
     copies = counts[told[first]].astype(float)
     n_told = copies.sum()
     if not np.sum(copies * (copies - 1)) > TIMES_CHANCE * chance * n_told * (n_told - 1):

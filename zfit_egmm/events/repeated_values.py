@@ -3,27 +3,28 @@
 from __future__ import annotations
 
 import numpy as np
+from scipy.ndimage import median_filter
 
 FEWEST_IN_SPIKE = 20
 LEAST_SHARE = 1e-3
-TIMES_TYPICAL = 10
-"""A spike holds at least so many events, such a share of them, and so many times as many as a typical value."""
+TIMES_TYPICAL, NEIGHBOURS = 10, 11
+"""A spike holds at least so many events, such a share of them, and so many times as many as values near it."""
 
 SAME_GAP = 1.5
 MOST_BLOCKS, FEWEST_IN_BLOCK, MOST_IN_BLOCK = 20, 10, 1000
 
 
-def spikes(counts: np.ndarray) -> np.ndarray:
-    """Which values of a continuous observable hold events that share it exactly, though most do not.
+def fewest_in_spike(counts: np.ndarray) -> np.ndarray:
+    """Events at one value from which on it is a spike: they share it exactly, though events near them do not.
 
     Args:
-        counts: How many events have each of the values that occur, shape ``(n_values,)``.
+        counts: How many events have each of the values that occur, in their order, shape ``(n_values,)``.
 
     Returns:
-        Boolean, same shape.
+        Same shape.
     """
-    fewest = max(FEWEST_IN_SPIKE, LEAST_SHARE * counts.sum(), TIMES_TYPICAL * float(np.median(counts)))
-    return counts >= fewest
+    typical = median_filter(counts, NEIGHBOURS, mode="mirror") if len(counts) > 1 else counts
+    return np.maximum(max(FEWEST_IN_SPIKE, LEAST_SHARE * counts.sum()), TIMES_TYPICAL * typical)
 
 
 def chance_of_agreement(values: np.ndarray, counts: np.ndarray) -> float:

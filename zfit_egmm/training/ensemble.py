@@ -12,11 +12,13 @@ from zfit_egmm import archive
 from zfit_egmm.archive import ModelFileError
 from zfit_egmm.density.density import Density
 from zfit_egmm.density.ensemble import EnsembleDensity
+from zfit_egmm.events.checks import sample_doubts
 from zfit_egmm.events.sample import EventSample
 from zfit_egmm.training.checkpoint import Checkpoint
 from zfit_egmm.training.config import TrainingConfig, resolve, validation_fraction
 from zfit_egmm.training.prepare import check_sample
-from zfit_egmm.training.train import train
+from zfit_egmm.training.sample_checks import show_doubts
+from zfit_egmm.training.train import train_checked
 
 BOOTSTRAP_STREAM = 61_503
 """Keeps the bootstrap apart from events that were made from random numbers of the same small seed."""
@@ -70,6 +72,8 @@ def train_ensemble(
     if int(n_members) != n_members or n_members < 1:
         raise ValueError(f"n_members must be a positive number, got {n_members!r}")
     check_sample(sample)
+    doubts = sample_doubts(sample)
+    show_doubts(doubts, progress=progress)
     folder = None if checkpoint is None else _Folder(checkpoint, sample, config, bootstrap)
     common = _with_choices_made(config, sample)
     console = Console(stderr=True)
@@ -82,7 +86,7 @@ def train_ensemble(
             seed = _seed(config.seed, number)
             events = bootstrapped(sample, seed=seed) if bootstrap else sample
             state = None if folder is None else folder.state_of(number)
-            finished = train(events, replace(common, seed=seed), progress=progress, checkpoint=state)
+            finished = train_checked(events, replace(common, seed=seed), doubts, progress=progress, checkpoint=state)
             if folder is not None:
                 finished.save(folder.file_of(number), overwrite=True)
         members.append(finished)

@@ -12,6 +12,7 @@ from zfit_egmm.density.conditioners import PaperNetwork
 from zfit_egmm.density.latent import LatentMap
 from zfit_egmm.density.theta import ThetaScaling
 from zfit_egmm.events.sample import EventSample
+from zfit_egmm.events.weight_checks import check_weights
 from zfit_egmm.observables import LATENT_LIMIT
 from zfit_egmm.projection import Projection, build_projection
 from zfit_egmm.training.config import MANY_EVENTS, TrainingConfig, validation_fraction
@@ -77,7 +78,8 @@ def check_sample(sample: EventSample) -> None:
 
     Raises:
         TypeError: If it is not an :class:`EventSample`.
-        ValueError: If there are too few events or a parameter takes a single value.
+        ValueError: If there are too few events, a parameter takes a single value, or weights sum to a negative
+            number somewhere.
     """
     if not isinstance(sample, EventSample):
         raise TypeError(
@@ -98,6 +100,7 @@ def check_sample(sample: EventSample) -> None:
             f"unweighted ones; {len(sample.observables)} observables and {len(sample.theta_names)} parameters need at "
             f"least {needed}. Add events, or drop observables"
         )
+    check_weights(sample)
 
 
 def prepare(sample: EventSample, config: TrainingConfig) -> Prepared:

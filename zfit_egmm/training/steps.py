@@ -128,14 +128,8 @@ class Optimiser:
         return np.array(list(self._pool.map(loss, active)))
 
     def losses(self, events: Batchable, size: int = 16384) -> np.ndarray:
-        """Mean loss with the averaged weights, nats per event.
-
-        Returns:
-            One value per factor, and last the mean square of the sum of all factors.
-        """
-        losses = self.event_losses(events, size)
-        columns = np.column_stack([losses, np.square(losses.sum(axis=1))])
-        return events.weights.astype(float) @ columns / events.weights.sum(dtype=float)
+        """Mean loss of each factor with the averaged weights, nats per event."""
+        return events.weights.astype(float) @ self.event_losses(events, size) / events.weights.sum(dtype=float)
 
     def event_losses(self, events: Batchable, size: int = 16384) -> np.ndarray:
         """Loss of every event with the averaged weights, nats, shape ``(n_events, n_factors)``."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,7 @@ from zfit_egmm.density.autoregressive import Autoregressive
 from zfit_egmm.density.conditioners import network_kind
 from zfit_egmm.density.density import Density
 from zfit_egmm.density.theta import ThetaScaling
+from zfit_egmm.events.checks import sample_doubts
 from zfit_egmm.events.sample import EventSample
 from zfit_egmm.training.checkpoint import Checkpoint
 from zfit_egmm.training.config import Settings, TrainingConfig, resolve
@@ -21,6 +23,7 @@ from zfit_egmm.training.loop import Loop
 from zfit_egmm.training.prepare import Prepared, check_sample, prepare
 from zfit_egmm.training.progress import TrainingProgress
 from zfit_egmm.training.record import History, summarise
+from zfit_egmm.training.sample_checks import gap_error, runaway, show_doubts, with_doubts
 from zfit_egmm.training.steps import Optimiser
 
 MOST_WEIGHTS_PER_EVENT = 100
@@ -50,17 +53,40 @@ def train(
 
     Returns:
         The density. ``density.training`` holds the configuration, the history of losses, and a
-        summary with a verdict in words.
+        summary with a verdict in words. What is doubtful about the events is said before the training, with the
+        progress or as a warning, and in the verdict.
 
     Raises:
         TypeError: If ``sample`` is not an :class:`EventSample`.
-        ValueError: If there are too few events, a parameter takes a single value, or the checkpoint
-            belongs to another training.
+        ValueError: If there are too few events, a parameter takes a single value, weights sum to a negative number
+            somewhere, or the checkpoint belongs to another training.
         FloatingPointError: If the loss becomes NaN or infinite.
         KeyboardInterrupt: On Ctrl-C, after the checkpoint was saved.
     """
     config = TrainingConfig() if config is None else config
     check_sample(sample)
+    doubts = sample_doubts(sample)
+    show_doubts(doubts, progress=progress)
+    return train_checked(sample, config, doubts, progress=progress, checkpoint=checkpoint)
+
+
+def train_checked(
+    sample: EventSample,
+    config: TrainingConfig,
+    doubts: Sequence[str] = (),
+    *,
+    progress: bool = True,
+    checkpoint: str | Path | None = None,
+) -> Density:
+    """Like :func:`train`, of events that have been checked.
+
+    Args:
+        sample: The events.
+        config: How to train.
+        doubts: What the verdict is to say of the events.
+        progress: Whether to show progress.
+        checkpoint: As for :func:`train`.
+    """
     saved = None if checkpoint is None else Checkpoint(checkpoint, sample, config)
     prepared = prepare(sample, config)
     settings = resolve(config, len(prepared.training), prepared.effective_events)
@@ -93,7 +119,7 @@ def train(
         if np.isfinite(allowed[0]).any() and config.learning_rate is None:
             loop.factors[0].rate_scale = KINK_RATE
         loop.run(display)
-        density = _density(sample, config, settings, loop)
+        density = _density(sample, config, settings, loop, doubts)
         display.note(density.training["summary"]["verdict"])
     if saved is not None:
         saved.delete()
@@ -114,7 +140,9 @@ def _check_capacity(weights: list[dict[str, np.ndarray]], prepared: Prepared) ->
         )
 
 
-def _density(sample: EventSample, config: TrainingConfig, settings: Settings, loop: Loop) -> Density:
+def _density(
+    sample: EventSample, config: TrainingConfig, settings: Settings, loop: Loop, doubts: Sequence[str]
+) -> Density:
     prepared = loop.prepared
     best = [factor.weights for factor in loop.factors]
     for number, factor in enumerate(best):
@@ -123,19 +151,21 @@ def _density(sample: EventSample, config: TrainingConfig, settings: Settings, lo
     n_check = len(prepared.validation) if prepared.validation is not None else 100_000
     check = prepared.training
     part = np.random.default_rng([config.seed, 2]).permutation(len(check))[:n_check]
-    *training_loss, square = loop.optimiser.losses(check.part(part))
-    variance = max(square - sum(training_loss) ** 2, 0.0)
+    losses, shares = loop.optimiser.event_losses(check.part(part)), check.weights[part].astype(float)
+    shares /= shares.sum()
     scaling, best = _without_idle_bends(prepared.scaling, best)
     summary = summarise(
         loop.history,
         factors=loop.factors,
-        training_loss=training_loss,
-        gap_error=float(np.sqrt(2 * variance * prepared.rows_per_event / len(part))),
+        training_loss=list(shares @ losses),
+        gap_error=gap_error(losses.sum(axis=1), shares, prepared.rows_per_event),
         seconds=loop.seconds,
         planned_epochs=settings.epochs,
         n_events=len(prepared.training),
         n_weights=sum(value.size for factor in best for value in factor.values()),
     )
+    summary["doubts"] = list(doubts)
+    summary["verdict"] = with_doubts(summary["verdict"], doubts, runaway(losses.sum(axis=1), shares))
     summary["kinks"] = {}
     if scaling.bends:
         norms = np.max([np.linalg.norm(factor["bends"], axis=1) for factor in best], axis=0)
