@@ -10,6 +10,7 @@ from zfit_egmm import EventSample, Observable, TrainingConfig, train
 from zfit_egmm.archive import ModelFileError
 from zfit_egmm.training import ensemble as module
 from zfit_egmm.training.ensemble import bootstrapped, train_ensemble
+from zfit_egmm.training.train import train_checked
 
 OBSERVABLES = (Observable("x", -4, 4), Observable("y", -4, 4))
 QUICK = TrainingConfig.preset("fast", seed=3, epochs=1)
@@ -97,9 +98,9 @@ def test_an_interrupted_ensemble_goes_on(tmp_path, monkeypatch):
         if len(trained) == 2:
             raise KeyboardInterrupt
         trained.append(kwargs["checkpoint"].name)
-        return train(*args, **kwargs)
+        return train_checked(*args, **kwargs)
 
-    monkeypatch.setattr(module, "train", interrupted)
+    monkeypatch.setattr(module, "train_checked", interrupted)
     with pytest.raises(KeyboardInterrupt):
         train_ensemble(sample, QUICK, 3, progress=False, checkpoint=folder)
     assert sorted(path.name for path in folder.glob("*.egmm")) == ["member_0.egmm", "member_1.egmm"]

@@ -23,7 +23,7 @@ PIECE = 100_000
 
 
 def check_match(density: Density, sample: EventSample) -> None:
-    """Check that a sample has the observables and parameters of a density, in the same order.
+    """Check that a sample has the observables and parameters of a density, in the same order, and independent events.
 
     Raises:
         ValueError: If it does not.
@@ -38,6 +38,11 @@ def check_match(density: Density, sample: EventSample) -> None:
                 f"the density has the {what} {own}, but the sample has {other}; "
                 "read the held-out events with the observables and parameters of the density"
             )
+    if sample.has_copies:
+        raise ValueError(
+            f"the {sample.n_events} rows of the sample are {sample.n_independent} simulated events, and copies of an "
+            "event are not independent; test with one row of each: sample.independent()"
+        )
 
 
 def model_events(

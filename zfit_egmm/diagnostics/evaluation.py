@@ -38,7 +38,7 @@ class Evaluation:
         thresholds: What the results were judged by.
         density: The density.
         sample: The events that were used.
-        n_given: Number of events before ``max_events`` was applied.
+        n_given: Number of rows that were given, before one of each event was chosen and ``max_events`` was applied.
         n_expected: Number of events of the measurement.
         seed: Seed of everything random.
         seconds: Time of each diagnostic.
@@ -79,7 +79,8 @@ def evaluate(
 
     Args:
         density: The density, an ensemble, or anything else with the methods of a density.
-        sample: Simulated events that it was not trained with, with their theta.
+        sample: Simulated events that it was not trained with, with their theta. Of an event that stands in several
+            rows, with weights for several theta, one row is used, chosen at random.
         n_expected: Number of events of the measurement that the density is meant for.
         thresholds: What is good enough. Default: ``Thresholds()``.
         seed: Seed of everything random.
@@ -92,11 +93,13 @@ def evaluate(
     Raises:
         ValueError: If the density and the sample do not match, or a number makes no sense.
     """
-    check_match(density, sample)
+    # Copies of an event at several theta would look like a better agreement, or a worse one, than there is.
+    independent = sample.independent(seed=seed)
+    check_match(density, independent)
     if not 0 < n_expected < math.inf or max_events < 1:
         raise ValueError(f"n_expected and max_events must be positive, got {n_expected!r} and {max_events!r}")
     limits = Thresholds() if thresholds is None else thresholds
-    used = subsample(sample, max_events, seed=seed)
+    used = subsample(independent, max_events, seed=seed)
     found: dict[str, Any] = {}
     skipped: dict[str, str] = {}
     failed: dict[str, str] = {}

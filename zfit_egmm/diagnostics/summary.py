@@ -62,6 +62,7 @@ def provenance(evaluation: Evaluation, inputs: Mapping[str, Any] | None = None) 
             "model": repr(evaluation.density),
             "model_path": source and str(source[0]),
             "model_sha256": source and source[1],
+            "training": _training(evaluation.density),
             **(inputs or {}),
             "n_events_given": evaluation.n_given,
             "n_events": sample.n_events,
@@ -76,6 +77,12 @@ def provenance(evaluation: Evaluation, inputs: Mapping[str, Any] | None = None) 
             "versions": {"python": platform.python_version(), **{name: version(name) for name in PACKAGES}},
         }
     )
+
+
+def _training(density: Any) -> list[str] | None:
+    """Verdicts of the trainings of a density, or of the members of an ensemble, if there are any."""
+    records = [getattr(member, "training", None) or {} for member in getattr(density, "members", (density,))]
+    return [record["summary"]["verdict"] for record in records if "summary" in record] or None
 
 
 def plain(value: Any) -> Any:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from zfit_egmm.events.sample import EventSample
+from zfit_egmm.events.weight_checks import check_weights
 
 FEWEST_EVENTS = 100
 FEWEST_PER_COLUMN = 25
@@ -13,7 +14,8 @@ def check_sample(sample: EventSample) -> None:
 
     Raises:
         TypeError: If it is not an :class:`EventSample`.
-        ValueError: If there are too few events or a parameter takes a single value.
+        ValueError: If there are too few events, a parameter takes a single value, or weights sum to a negative
+            number somewhere.
     """
     if not isinstance(sample, EventSample):
         raise TypeError(
@@ -34,3 +36,4 @@ def check_sample(sample: EventSample) -> None:
             f"unweighted ones; {len(sample.observables)} observables and {len(sample.theta_names)} parameters need at "
             f"least {needed}. Add events, or drop observables"
         )
+    check_weights(sample)

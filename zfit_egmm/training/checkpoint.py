@@ -81,6 +81,6 @@ class Checkpoint:
 
 def _fingerprint(sample: EventSample, config: TrainingConfig) -> str:
     digest = hashlib.sha256(repr((sample.observables, sample.theta_names, replace(config, time_budget=None))).encode())
-    for array in (sample.x, sample.theta, sample.weights):
+    for array in (sample.x, sample.theta, sample.weights, sample.event_numbers):
         digest.update(np.ascontiguousarray(array).tobytes())
     return digest.hexdigest()

@@ -173,8 +173,6 @@ _BUDGET: Mapping[str, tuple[float, int, int]] = {
 }
 QUALITIES = tuple(_BUDGET)
 
-VALIDATION_FRACTION, MOST_VALIDATION_EVENTS = 0.15, 1e5
-
 # The fewer events, the more the kernels are held back: measured on 2,000, 65 thousand and two million events.
 MOST_DECAY, DECAY_EVENTS = 1.0, 1.3e4
 FEW_EVENTS, EPOCHS_OF_FEW = 1e4, 20
@@ -229,10 +227,3 @@ def resolve(config: TrainingConfig, n_train: int, effective_events: float) -> Se
         if config.weight_decay is None
         else config.weight_decay,
     )
-
-
-def validation_fraction(config: TrainingConfig, n_events: int) -> float:
-    """Share of the events to hold out."""
-    if config.validation_fraction is not None:
-        return config.validation_fraction
-    return min(VALIDATION_FRACTION, MOST_VALIDATION_EVENTS / n_events)

@@ -12,11 +12,14 @@ from zfit_egmm import archive
 from zfit_egmm.archive import ModelFileError
 from zfit_egmm.density.base import Density
 from zfit_egmm.density.composed.ensemble import EnsembleDensity
+from zfit_egmm.events.checks import sample_doubts
 from zfit_egmm.events.sample import EventSample
 from zfit_egmm.training.check_sample import check_sample
 from zfit_egmm.training.checkpoint import Checkpoint
-from zfit_egmm.training.config import TrainingConfig, resolve, validation_fraction
-from zfit_egmm.training.train import train
+from zfit_egmm.training.config import TrainingConfig, resolve
+from zfit_egmm.training.sample_checks import show_doubts
+from zfit_egmm.training.split import validation_fraction
+from zfit_egmm.training.train import train_checked
 
 BOOTSTRAP_STREAM = 61_503
 """Keeps the bootstrap apart from events that were made from random numbers of the same small seed."""
@@ -70,6 +73,8 @@ def train_ensemble(
     if int(n_members) != n_members or n_members < 1:
         raise ValueError(f"n_members must be a positive number, got {n_members!r}")
     check_sample(sample)
+    doubts = sample_doubts(sample)
+    show_doubts(doubts, progress=progress)
     folder = None if checkpoint is None else _Folder(checkpoint, sample, config, bootstrap)
     common = _with_choices_made(config, sample)
     console = Console(stderr=True)
@@ -82,7 +87,7 @@ def train_ensemble(
             seed = _seed(config.seed, number)
             events = bootstrapped(sample, seed=seed) if bootstrap else sample
             state = None if folder is None else folder.state_of(number)
-            finished = train(events, replace(common, seed=seed), progress=progress, checkpoint=state)
+            finished = train_checked(events, replace(common, seed=seed), doubts, progress=progress, checkpoint=state)
             if folder is not None:
                 finished.save(folder.file_of(number), overwrite=True)
         members.append(finished)
@@ -96,6 +101,8 @@ def train_ensemble(
 def bootstrapped(sample: EventSample, *, seed: int) -> EventSample:
     """Draw as many events as there are, with replacement, at every theta of a grid separately.
 
+    Of an event that stands in several rows all are drawn together, among the events with rows at the same theta.
+
     Args:
         sample: The events. With less than ten events per theta on average, all are drawn from together.
         seed: Seed of the draw.
@@ -105,21 +112,13 @@ def bootstrapped(sample: EventSample, *, seed: int) -> EventSample:
         cannot be held out while another one is trained on.
     """
     rng = np.random.default_rng([BOOTSTRAP_STREAM, seed])
-    points, index = np.unique(sample.theta, axis=0, return_inverse=True)
-    is_grid = EVENTS_PER_POINT * len(points) <= sample.n_events
-    index = index.reshape(-1) if is_grid else np.zeros(sample.n_events, dtype=int)
-    times = np.zeros(sample.n_events, dtype=int)
+    index = sample.theta_patterns(most_points=sample.n_events // EVENTS_PER_POINT)
+    times = np.zeros(sample.n_independent, dtype=int)
     order = np.argsort(index, kind="stable")
     for rows in np.split(order, np.cumsum(np.bincount(index))[:-1]):
         times[rows] = np.bincount(rng.integers(len(rows), size=len(rows)), minlength=len(rows))
-    drawn = times > 0
-    return EventSample(
-        sample.observables,
-        sample.x[drawn],
-        theta=sample.theta[drawn] if sample.theta_names else None,
-        theta_names=sample.theta_names,
-        weights=sample.weights[drawn] * times[drawn],
-    )
+    times = times[sample.event_numbers]
+    return sample.with_weights(sample.weights * times).select(times > 0)
 
 
 def _seed(seed: int, number: int) -> int:

@@ -161,7 +161,7 @@ class Loop:
         self.sums = np.zeros(len(self.parts))
         training = self._with_stopped(training, active)
         held = self.model.validation
-        validation = training if held is None else self.optimiser.losses(held)[:-1]
+        validation = training if held is None else self.optimiser.losses(held)
         self._check_finite(validation, range(len(validation)), len(self.history.rows), np.zeros(len(validation)))
         self.history.add(self.seconds, self._rate() * self.parts[active[-1]].rate_scale, training, validation)
         for number in active:

@@ -12,6 +12,7 @@ import tensorflow as tf
 
 from zfit_egmm.density.base import Density
 from zfit_egmm.events.sample import EventSample
+from zfit_egmm.training.split import Split
 
 if TYPE_CHECKING:
     from zfit_egmm.training.config import TrainingConfig
@@ -62,7 +63,7 @@ class Model(ABC):
         parts: Names of the parts: one per observable, or a single one.
         training: Events to train on.
         validation: Events held out to choose the best weights, if any.
-        effective_events: Number of training events, reduced for unequal weights.
+        sample: The events that these were made of.
     """
 
     sparse: frozenset[str] = frozenset()
@@ -71,11 +72,10 @@ class Model(ABC):
     n_sparse = 0
     """Rows of the sparse weights."""
 
-    def __init__(
-        self, parts: Sequence[str], training: Batch, validation: Batch | None, effective_events: float
-    ) -> None:
+    def __init__(self, parts: Sequence[str], training: Batch, validation: Batch | None, sample: Split) -> None:
         self.parts = tuple(parts)
-        self.training, self.validation, self.effective_events = training, validation, effective_events
+        self.training, self.validation = training, validation
+        self.effective_events, self.rows_per_event = sample.training.effective_events, sample.rows_per_event
 
     @abstractmethod
     def initial_weights(self, rng: np.random.Generator) -> list[dict[str, np.ndarray]]:

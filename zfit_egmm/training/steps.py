@@ -127,18 +127,8 @@ class Optimiser:
         return np.array(list(self._pool.map(loss, active)))
 
     def losses(self, events: Batch, weights: Sequence[Mapping[str, np.ndarray]] | None = None) -> np.ndarray:
-        """Mean loss, nats per event.
-
-        Args:
-            events: The events.
-            weights: Of every part. Default: the averaged ones.
-
-        Returns:
-            One value per part, and last the mean square of the sum of all parts.
-        """
-        losses = self.event_losses(events, weights)
-        columns = np.column_stack([losses, np.square(losses.sum(axis=1))])
-        return events.weights.astype(float) @ columns / events.weights.sum(dtype=float)
+        """Mean loss of each part, by default with the averaged weights, nats per event."""
+        return events.weights.astype(float) @ self.event_losses(events, weights) / events.weights.sum(dtype=float)
 
     def event_losses(self, events: Batch, weights: Sequence[Mapping[str, np.ndarray]] | None = None) -> np.ndarray:
         """Loss of every event, by default with the averaged weights, nats, shape ``(n_events, n_parts)``."""

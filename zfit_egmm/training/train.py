@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -11,6 +12,7 @@ import numpy as np
 from zfit_egmm.coordinates.transformation import made_of
 from zfit_egmm.density.base import Density
 from zfit_egmm.density.composed.transformed import TransformedDensity
+from zfit_egmm.events.checks import sample_doubts
 from zfit_egmm.events.sample import EventSample
 from zfit_egmm.training.check_sample import check_sample
 from zfit_egmm.training.checkpoint import Checkpoint
@@ -19,6 +21,7 @@ from zfit_egmm.training.loop import Loop
 from zfit_egmm.training.model import Model
 from zfit_egmm.training.progress import TrainingProgress
 from zfit_egmm.training.record import History, summarise
+from zfit_egmm.training.sample_checks import gap_error, runaway, show_doubts, with_doubts
 from zfit_egmm.training.steps import Optimiser
 
 MOST_WEIGHTS_PER_EVENT = 100
@@ -48,21 +51,46 @@ def train(
 
     Returns:
         The density. ``density.training`` holds the configuration, the history of losses, and a
-        summary with a verdict in words.
+        summary with a verdict in words. What is doubtful about the events is said before the training, with the
+        progress or as a warning, and in the verdict.
 
     Raises:
         TypeError: If ``sample`` is not an :class:`EventSample`.
-        ValueError: If there are too few events, a parameter takes a single value, events lie beyond the limits of
-            the transformation, or the checkpoint belongs to another training.
+        ValueError: If there are too few events, a parameter takes a single value, weights sum to a negative number
+            somewhere, events lie beyond the limits of the transformation, or the checkpoint belongs to another
+            training.
         FloatingPointError: If the loss becomes NaN or infinite.
         KeyboardInterrupt: On Ctrl-C, after the checkpoint was saved.
     """
     config = TrainingConfig() if config is None else config
     check_sample(sample)
+    doubts = sample_doubts(sample)
+    show_doubts(doubts, progress=progress)
+    return train_checked(sample, config, doubts, progress=progress, checkpoint=checkpoint)
+
+
+def train_checked(
+    sample: EventSample,
+    config: TrainingConfig,
+    doubts: Sequence[str] = (),
+    *,
+    progress: bool = True,
+    checkpoint: str | Path | None = None,
+) -> Density:
+    """Like :func:`train`, of events that have been checked.
+
+    Args:
+        sample: The events.
+        config: How to train.
+        doubts: What the verdict is to say of the events.
+        progress: Whether to show progress.
+        checkpoint: As for :func:`train`.
+    """
     if config.transform:
         transformation = made_of(config.transform, sample.observables, sample.x, sample.weights)
         learned = sample.transformed(transformation.target, transformation.check(sample.x))
-        base = train(learned, replace(config, transform=()), progress=progress, checkpoint=checkpoint)
+        plain = replace(config, transform=())
+        base = train_checked(learned, plain, doubts, progress=progress, checkpoint=checkpoint)
         return TransformedDensity(base, transformation)
     saved = None if checkpoint is None else Checkpoint(checkpoint, sample, config)
     model = config.settings.prepare(sample, config)
@@ -73,7 +101,7 @@ def train(
     with TrainingProgress(is_enabled=progress, title=_title(sample)) as display:
         loop = _started(model, config, settings, optimiser, display, saved)
         loop.run(display)
-        density = _density(loop, config, settings)
+        density = _density(loop, config, settings, doubts)
         display.note(density.training["summary"]["verdict"])
     if saved is not None:
         saved.delete()
@@ -116,26 +144,28 @@ def _check_capacity(weights: list[dict[str, np.ndarray]], model: Model) -> None:
         )
 
 
-def _density(loop: Loop, config: TrainingConfig, settings: Settings) -> Density:
+def _density(loop: Loop, config: TrainingConfig, settings: Settings, doubts: Sequence[str]) -> Density:
     model = loop.model
     best = [part.weights for part in loop.parts]
     n_check = CHECK_EVENTS if model.validation is None else len(model.validation)
     part = np.random.default_rng([config.seed, 2]).permutation(len(model.training))[:n_check]
-    *training_loss, square = loop.optimiser.losses(model.training.part(part), best)
-    variance = max(square - sum(training_loss) ** 2, 0.0)
+    losses, shares = loop.optimiser.event_losses(model.training.part(part), best), model.training.weights[part].astype(float)
+    shares /= shares.sum()
+    total = losses.sum(axis=1)
     entries, remark = model.remarks(best)
     summary = summarise(
         loop.history,
         states=loop.parts,
-        training_loss=training_loss,
-        gap_error=float(np.sqrt(2 * variance / len(part))),
+        training_loss=list(shares @ losses),
+        gap_error=gap_error(total, shares, model.rows_per_event),
         seconds=loop.seconds,
         planned_epochs=settings.epochs,
         n_events=len(model.training),
         n_weights=sum(value.size for weights in model.tidied(best) for value in weights.values()),
     )
-    summary |= entries
-    summary["verdict"] = f"{summary['verdict']} {remark}".rstrip()
+    summary |= {"doubts": list(doubts), **entries}
+    verdict = with_doubts(summary["verdict"], doubts, runaway(total, shares))
+    summary["verdict"] = f"{verdict} {remark}".rstrip()
     return model.density(
         best,
         {

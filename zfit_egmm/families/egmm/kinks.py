@@ -146,6 +146,7 @@ class KinkSearch:
         is_used = np.zeros(norms.shape, dtype=bool)
         for number, part in held.items():
             gained, error = weighted_mean(straight[number] - bent[number], part.weights)
+            error *= math.sqrt(self.model.rows_per_event)
             lost, _ = weighted_mean(straight[number] - nothing_left_out[number], part.weights)
             is_better = gained > np.maximum(np.maximum(LEAST_GAIN, GAIN_SIGNIFICANCE * error), SHARE_OF_LOST * lost)
             # What leaving out did not cost cannot be won.

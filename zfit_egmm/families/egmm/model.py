@@ -48,14 +48,13 @@ class MixtureModel(Model):
     sparse = frozenset({"bends"})
 
     def __init__(self, sample: EventSample, config: TrainingConfig, settings: MixtureSettings) -> None:
-        training, validation = split_sample(sample, config)
+        split = split_sample(sample, config)
+        training, validation = split.training, split.validation
         self.sample, self.config = sample, config
         self.projections = tuple(
             None
             if observable.is_discrete
-            else build_projection(
-                observable, training.column(observable.name), training.weights, kind=settings.projection
-            )
+            else build_projection(observable, *training.merged(observable.name), kind=settings.projection)
             for observable in sample.observables
         )
         if isinstance(settings.network, PaperNetwork):
@@ -64,7 +63,7 @@ class MixtureModel(Model):
             self.scaling = theta_inputs(sample.theta, has_bends=training.effective_events >= MANY_EVENTS)
         events = self._batch(training)
         held = None if validation is None else self._batch(validation)
-        super().__init__([one.name for one in sample.observables], events, held, training.effective_events)
+        super().__init__([one.name for one in sample.observables], events, held, split)
         u = events.arrays[0]
         self.latent_ranges = tuple(_latent_range(column) for column in u.T)
         self.marginal_losses = marginal_losses(sample.observables, u, events.weights)
