@@ -182,7 +182,7 @@ def test_a_flat_likelihood_without_limits_ends_and_is_said():
     found = scan(likelihood, "useless", n_points=5)
     assert np.all(np.abs(found.minus2_log_ratio) < EXACT)
     assert len(found.notes) == 2
-    assert "-2 Delta ln L is only 0 at the upper end of the scan, useless = 3500." in found.notes
+    assert "-2 Delta ln L is only 0 at the upper end of the scan, useless = 350.1." in found.notes
 
 
 def test_a_progress_bar_counts_the_fits(capsys):

@@ -10,17 +10,17 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
+import tensorflow as tf
 import zfit
 
-from zfit_egmm.inference.components import Component, allowed_range, components_of
+from zfit_egmm.inference.components import Component, components_of
+from zfit_egmm.inference.likelihood import SMALLEST_DENSITY
 
 ASIMOV_EVENTS = 20_000
 
-STEP = 1e-4
-"""Step of the differences that give derivatives, in units of the range of a parameter."""
-
-SMALLEST_CHANGE = 1e-10
-"""Of the log density in a step; a parameter with less is one that the density does not depend on."""
+ROUNDING = 1e-10
+"""A derivative of this size, relative to what it is the difference of, is one of a density that does not depend on the
+parameter."""
 
 
 def covering_sample(model: Any, n_events: int, seed: int) -> tuple[zfit.Data, np.ndarray]:
@@ -36,6 +36,9 @@ def covering_sample(model: Any, n_events: int, seed: int) -> tuple[zfit.Data, np
 
     Returns:
         Events and weights, not negative, the latter up to a factor, shape ``(n_events,)``.
+
+    Raises:
+        ValueError: If the density of the model is negative somewhere.
     """
     parts = components_of(model)
     coefficients = _coefficients(parts)
@@ -49,7 +52,33 @@ def covering_sample(model: Any, n_events: int, seed: int) -> tuple[zfit.Data, np
         generator.reset(before)
     events = zfit.Data.from_numpy(obs=model.space, array=np.concatenate(drawn))
     densities = _densities(parts, events)
-    return events, np.maximum(coefficients @ densities / (counts @ densities), 0)
+    total = coefficients @ densities
+    check_positive(model, total / (np.abs(coefficients) @ densities), events)
+    return events, np.maximum(total / (counts @ densities), 0)
+
+
+def check_positive(model: Any, relative: np.ndarray, events: zfit.Data) -> None:
+    """Check that events can be drawn from a model.
+
+    Args:
+        model: A zfit PDF, at its current parameters.
+        relative: Its density at events, relative to the sum of the sizes of its terms, shape ``(n_events,)``.
+        events: Events, shape ``(n_events, n_observables)``.
+
+    Raises:
+        ValueError: If it is negative somewhere.
+    """
+    is_negative = relative < -ROUNDING
+    if not is_negative.any():
+        return
+    place = events.value().numpy()[int(np.argmin(relative))]
+    where = ", ".join(f"{name} = {value:.4g}" for name, value in zip(model.obs, place, strict=True))
+    terms = ", ".join(f"{float(part.coefficient()):.4g} {part.pdf.name}" for part in components_of(model))
+    raise ValueError(
+        f"the density of {model.name} ({terms}) is negative at {is_negative.sum()} of {len(relative)} places, the "
+        f"worst at {where}: events cannot be drawn from it; choose parameters, or limits, with which it is positive "
+        "everywhere"
+    )
 
 
 def asimov_sample(model: Any, n_expected: float, *, n_events: int = ASIMOV_EVENTS, seed: int = 0) -> zfit.Data:
@@ -87,10 +116,9 @@ def stationary_weights(
     densities = _densities(parts, events)
     columns = [np.ones(densities.shape[1])]
     for parameter in model.get_params(floating=True):
-        column = _score(parts, densities, parameter, events)
-        size = np.abs(column).mean()
-        if size > SMALLEST_CHANGE:
-            columns.append(column / size)
+        column, size = _score(parts, densities, parameter, events)
+        if np.abs(column).mean() > ROUNDING * size:
+            columns.append(column / np.abs(column).mean())
     scores = np.stack(columns, axis=1)
     first = np.ones(len(scores)) if weights is None else weights
     first = first * (n_expected / first.sum())
@@ -99,40 +127,52 @@ def stationary_weights(
     return first * (1 + scores @ change)
 
 
-def _score(parts: Sequence[Component], densities: np.ndarray, parameter: Any, events: zfit.Data) -> np.ndarray:
-    """Derivative of the log density of events with respect to a parameter, in units of a step."""
-    centre, low, high = float(parameter.value()), *allowed_range(parameter)
-    step = STEP * (high - low if np.isfinite(high - low) else max(abs(centre), 1.0))
-    if low <= centre - step and centre + step <= high:
-        offsets = {-step: -0.5, step: 0.5}
-    else:
-        # At a limit from one side, exact to the same order.
-        step = step if centre + 2 * step <= high else -step
-        offsets = {0.0: -1.5 * np.sign(step), step: 2.0 * np.sign(step), 2 * step: -0.5 * np.sign(step)}
-    total = np.zeros(densities.shape[1])
-    for offset, factor in offsets.items():
-        with parameter.set_value(centre + offset):
-            total += factor * _log_density(parts, _densities(parts, events, parameter.name, densities))
-    return total
+def _score(
+    parts: Sequence[Component], densities: np.ndarray, parameter: Any, events: zfit.Data
+) -> tuple[np.ndarray, float]:
+    """Exact derivative of the log density of events, normalised to one, with respect to a parameter.
+
+    Returns:
+        Shape ``(n_events,)``, and the mean size of what it is the difference of, for a comparison with rounding.
+    """
+    coefficients, slopes = np.transpose([_coefficient_and_slope(part, parameter) for part in parts])
+    change = slopes @ densities
+    for number, part in enumerate(parts):
+        if parameter.name in part.shape_parameters:
+            change = change + coefficients[number] * _density_slope(part, parameter, events)
+    of_events = change / np.maximum(coefficients @ densities, SMALLEST_DENSITY)
+    of_norm = slopes.sum() / coefficients.sum()
+    return of_events - of_norm, float(np.abs(of_events).mean() + abs(of_norm))
 
 
-def _densities(
-    parts: Sequence[Component], events: zfit.Data, changed: str = "", before: np.ndarray | None = None
-) -> np.ndarray:
-    """Density of every term, shape ``(n_terms, n_events)``, from those before one parameter was changed if known."""
-    return np.stack(
-        [
-            part.density(events).numpy() if before is None or changed in part.shape_parameters else before[number]
-            for number, part in enumerate(parts)
-        ]
-    )
+def _coefficient_and_slope(part: Component, parameter: Any) -> tuple[float, float]:
+    with tf.GradientTape() as tape:
+        tape.watch(parameter)
+        coefficient = part.coefficient()
+    slope = tape.gradient(coefficient, parameter, unconnected_gradients=tf.UnconnectedGradients.ZERO)
+    return float(coefficient), float(slope)
+
+
+def _density_slope(part: Component, parameter: Any, events: zfit.Data) -> np.ndarray:
+    """Derivative of the density of each event: that of a sum over events, differentiated by the weights of the sum."""
+    ones = tf.ones(int(events.nevents), tf.float64)
+    with tf.GradientTape() as outer:
+        outer.watch(ones)
+        with tf.GradientTape() as inner:
+            inner.watch(parameter)
+            total = tf.reduce_sum(ones * part.density(events))
+        slope = inner.gradient(total, parameter, unconnected_gradients=tf.UnconnectedGradients.ZERO)
+    return outer.gradient(slope, ones, unconnected_gradients=tf.UnconnectedGradients.ZERO).numpy()
+
+
+def _densities(parts: Sequence[Component], events: zfit.Data) -> np.ndarray:
+    """Density of every term, shape ``(n_terms, n_events)``."""
+    return np.stack([part.density(events).numpy() for part in parts])
 
 
 def _coefficients(parts: Sequence[Component]) -> np.ndarray:
     """Coefficients of the terms as fractions."""
     values = np.array([float(part.coefficient()) for part in parts])
-    return values / values.sum() if values.sum() > 0 else np.full(len(values), 1 / len(values))
-
-
-def _log_density(parts: Sequence[Component], densities: np.ndarray) -> np.ndarray:
-    return np.log(np.maximum(_coefficients(parts) @ densities, 1e-300))
+    if not values.any():
+        return np.full(len(values), 1 / len(values))
+    return values / abs(values.sum()) if values.sum() else values

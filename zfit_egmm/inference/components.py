@@ -59,6 +59,16 @@ def components_of(model: Any) -> list[Component]:
     ]
 
 
+def traced_density(part: Component, model: Any) -> Callable[[tf.Tensor], tf.Tensor]:
+    """A graph of the density of one term of a model, for events of shape ``(n_events, n_observables)``."""
+
+    @tf.function(autograph=False, input_signature=[tf.TensorSpec([None, len(model.obs)], tf.float64)])
+    def density(x: tf.Tensor) -> tf.Tensor:
+        return part.density(zfit.Data.from_tensor(obs=model.space, tensor=x, guarantee_limits=True))
+
+    return density
+
+
 def names_of(parameters: Any) -> frozenset[str]:
     """Names of parameters."""
     return frozenset(parameter.name for parameter in parameters)

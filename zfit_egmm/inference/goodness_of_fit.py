@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from zfit_egmm.inference.hypotheses import kept, off_limits
+from zfit_egmm.inference.hypotheses import kept
 from zfit_egmm.inference.minimum import as_likelihood, fit
 from zfit_egmm.inference.projection_toys import ProjectionToys
 from zfit_egmm.inference.toy_settings import ToySettings, check_unweighted, notes_on_toys, rounded
@@ -117,7 +117,7 @@ def goodness_of_fit(  # noqa: PLR0913 - toys
     check_unweighted(likelihood)
     settings = ToySettings(n_toys, seed, workers, make, path, progress)
     with kept(likelihood):
-        best = fit(likelihood, start=off_limits(likelihood, likelihood.values), starts=starts, hesse=False, seed=seed)
+        best = fit(likelihood, starts=starts, hesse=False, seed=seed)
         if not best.is_valid:
             raise RuntimeError("the fit to the data is not valid, so that there is nothing to compare them with")
         fitted = rounded(likelihood, best.values)

@@ -14,6 +14,7 @@ from hepstats.hypotests import calculators
 from hepstats.hypotests.parameters import POI, POIarray
 
 from zfit_egmm.inference.asimov import ASIMOV_EVENTS, asimov_sample
+from zfit_egmm.inference.hepstats_minimizer import NaturalMinimizer
 
 N_TRIALS = 5
 
@@ -32,7 +33,7 @@ class AsymptoticCalculator(calculators.AsymptoticCalculator):
     """
 
     def __init__(self, input: Any, minimizer: Any, *, asimov_events: int = ASIMOV_EVENTS, seed: int = 0) -> None:  # noqa: A002
-        super().__init__(input, minimizer)
+        super().__init__(input, NaturalMinimizer(minimizer))
         self.asimov_events = asimov_events
         self.seed = seed
         self._nll_by_alternative: dict[POI, dict[POI, float]] = {}
@@ -88,7 +89,8 @@ class AsymptoticCalculator(calculators.AsymptoticCalculator):
             if minimum.valid:
                 zfit.param.set_values(others, [minimum.params[parameter]["value"] for parameter in others])
                 return
-            shifted = [_inside(p, v * rng.normal(1, 0.02)) for p, v in zip(others, start, strict=True)]
+            steps = self.minimizer.steps(self.loss, others)
+            shifted = [_inside(p, v + s * rng.normal()) for p, v, s in zip(others, start, steps, strict=True)]
             zfit.param.set_values(others, shifted)
         raise RuntimeError(
             f"no valid fit with {poi.name} = {poi.value:g} in {n_trials} trials, so that there is no Asimov sample; "

@@ -8,6 +8,8 @@ from hepstats.hypotests.exceptions import POIRangeError
 from scipy.interpolate import PchipInterpolator
 from scipy.optimize import brentq
 
+from zfit_egmm.inference.crossing import PRECISION
+
 BANDS = ("expected", "expected_p1", "expected_m1", "expected_p2", "expected_m2")
 
 
@@ -57,5 +59,5 @@ def _crossing(values: np.ndarray, p_values: np.ndarray, alpha: float, selected: 
     below = np.flatnonzero((logs[1:] <= 0) & (logs[:-1] > 0))
     if not len(below):
         return None
-    first = below[0]
-    return float(brentq(PchipInterpolator(at, logs), at[first], at[first + 1]))
+    low, high = at[below[0]], at[below[0] + 1]
+    return float(brentq(PchipInterpolator(at, logs), low, high, xtol=PRECISION * (high - low)))

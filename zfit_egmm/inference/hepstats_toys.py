@@ -8,6 +8,9 @@ from typing import Any
 from hepstats.hypotests import calculators
 from hepstats.utils import base_sample
 
+from zfit_egmm.inference.components import components_of
+from zfit_egmm.inference.hepstats_minimizer import NaturalMinimizer
+
 
 def poisson_sampler(models: Sequence[Any], n_events: Sequence[Any]) -> list[Any]:
     """Samplers whose number of events is drawn anew for every toy if the model is extended."""
@@ -30,4 +33,23 @@ class FrequentistCalculator(calculators.FrequentistCalculator):
     """
 
     def __init__(self, input: Any, minimizer: Any, ntoysnull: int = 100, ntoysalt: int = 100) -> None:  # noqa: A002
-        super().__init__(input, minimizer, ntoysnull, ntoysalt, sampler=poisson_sampler, sample=base_sample)
+        super().__init__(
+            input, NaturalMinimizer(minimizer), ntoysnull, ntoysalt, sampler=poisson_sampler, sample=base_sample
+        )
+
+    def sample(self, sampler: Any, ntoys: int, poi: Any, constraints: Any = None) -> Any:
+        """Samples for a value of the parameter of interest; as in hepstats.
+
+        Raises:
+            ValueError: If a yield is negative there, which zfit cannot draw.
+        """
+        with poi.parameter.set_value(poi.value):
+            for model in self.model:
+                for part in components_of(model):
+                    if float(part.coefficient()) < 0:
+                        raise ValueError(
+                            f"the toys of {model.name} at {poi.name} = {poi.value:g} would have {part.pdf.name} with "
+                            f"the negative yield {float(part.coefficient()):g}, which zfit cannot draw; give yields a "
+                            "lower limit of zero, or use upper_limit, discovery or run_toys of this package"
+                        )
+        return super().sample(sampler, ntoys, poi, constraints)

@@ -12,15 +12,9 @@ import zfit
 
 from zfit_egmm.inference.asimov import ASIMOV_EVENTS, asimov_sample
 from zfit_egmm.inference.likelihood import Likelihood
-from zfit_egmm.inference.minimum import Minimum, fit
+from zfit_egmm.inference.minimum import NOISE, Minimum, fit
 
 METHODS = ("asymptotic", "toys")
-
-OFF_LIMIT = 0.02
-"""Distance from a limit at which fits start, in units of the allowed range."""
-
-NOISE = 1e-4
-"""Differences of the negative log-likelihood that the tolerance of a fit explains."""
 
 
 class ProfileRatio:
@@ -56,8 +50,7 @@ class ProfileRatio:
         self._data, self._x = data_of(likelihood), likelihood.x
         self._observations = likelihood.auxiliary.observations
         self._found: dict[float, Minimum] = {}
-        first = off_limits(likelihood, {**likelihood.values, **(start or {})})
-        self.best = fit(likelihood, start=first, starts=self._starts, hesse=False, seed=seed)
+        self.best = fit(likelihood, start=start, starts=self._starts, hesse=False, seed=seed)
 
     @property
     def estimate(self) -> float:
@@ -80,7 +73,7 @@ class ProfileRatio:
             self.activate()
             fits = [self.best, *self._found.values()]
             nearest = min(fits, key=lambda one: abs(one.values[self._parameter] - value))
-            start = off_limits(self._likelihood, nearest.values)
+            start = nearest.values
             fixed = {self._parameter: value, **{name: start[name] for name in self._undefined.get(value, ())}}
             found = fit(
                 self._likelihood,
@@ -93,7 +86,7 @@ class ProfileRatio:
             )
             self._found[value] = found
             if found.is_valid and found.nll < self.best.nll - NOISE:
-                again = fit(self._likelihood, start=off_limits(self._likelihood, found.values), hesse=False)
+                again = fit(self._likelihood, start=found.values, hesse=False)
                 self.best = min(self.best, again, key=lambda one: (not one.is_valid, one.nll))
         return self._found[value]
 
@@ -182,19 +175,6 @@ def name_of(likelihood: Likelihood, parameter: Any) -> str:
     if name not in likelihood.names:
         raise ValueError(f"{name!r} is no free parameter of the loss; there are {', '.join(likelihood.names)}")
     return str(name)
-
-
-def off_limits(likelihood: Likelihood, values: Mapping[str, float]) -> dict[str, float]:
-    """Values with those at a limit moved inside a little, where a fit that starts can go both ways."""
-    counts = frozenset().union(*(part.coefficient_parameters for _, part in likelihood.flat))
-    result = dict(values)
-    for name, (low, high) in likelihood.limits.items():
-        step = OFF_LIMIT * (high - low if np.isfinite(high - low) else max(abs(result[name]), 1.0))
-        if name in counts and likelihood.is_extended:
-            step = min(step, np.sqrt(likelihood.n_events + 1))
-        if min(result[name] - low, high - result[name]) < 0.1 * step:
-            result[name] = float(np.clip(result[name], low + step, high - step))
-    return result
 
 
 def check_best(profile: ProfileRatio) -> None:

@@ -50,6 +50,8 @@ class Likelihood:
         self._kept: dict[int, tuple[tuple, tf.Tensor]] = {}
         self.x: list[tf.Tensor] = []
         self.weights: list[tf.Tensor] = []
+        self.n_clipped = 0
+        """Events without a positive density in the last evaluation: they counted with the smallest one."""
         self.set_data(loss.data)
 
     def set_data(self, data: Sequence[Any]) -> None:
@@ -110,11 +112,14 @@ class Likelihood:
             at: Values of the parameters in the order of ``names``, shape ``(n_parameters,)``.
             floating: Names of the parameters that change from call to call. Default: all.
         """
-        return float(self._call("value", at, floating))
+        value, n_clipped = self._call("value", at, floating)
+        self.n_clipped = int(n_clipped)
+        return float(value)
 
     def value_and_gradient(self, at: np.ndarray, floating: Sequence[str] | None = None) -> tuple[float, np.ndarray]:
         """The same with its gradient, shape ``(n_parameters,)``; zero for parameters that do not float."""
-        value, gradient = self._call("gradient", at, floating)
+        value, n_clipped, gradient = self._call("gradient", at, floating)
+        self.n_clipped = int(n_clipped)
         moves = 1.0 if floating is None else np.isin(self.names, list(floating))
         return float(value), gradient.numpy() * moves
 
@@ -159,18 +164,18 @@ class Likelihood:
         ]
 
         @tf.function(autograph=False, input_signature=signature)
-        def value(vector: tf.Tensor, x: list, weights: list, still: list) -> tf.Tensor:
+        def value(vector: tf.Tensor, x: list, weights: list, still: list) -> tuple[tf.Tensor, tf.Tensor]:
             self._assign(vector)
             return self._nll(x, weights, still, varying)
 
         @tf.function(autograph=False, input_signature=signature)
-        def gradient(vector: tf.Tensor, x: list, weights: list, still: list) -> tuple[tf.Tensor, tf.Tensor]:
+        def gradient(vector: tf.Tensor, x: list, weights: list, still: list) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
             self._assign(vector)
             with tf.GradientTape(watch_accessed_variables=False) as tape:
                 tape.watch(self.parameters)
-                total = self._nll(x, weights, still, varying)
+                total, n_clipped = self._nll(x, weights, still, varying)
             slopes = tape.gradient(total, self.parameters, unconnected_gradients=tf.UnconnectedGradients.ZERO)
-            return total, tf.stack(slopes)
+            return total, n_clipped, tf.stack(slopes)
 
         # Concrete functions take half the time to call.
         return (value if kind == "value" else gradient).get_concrete_function()
@@ -179,8 +184,9 @@ class Likelihood:
         for number, parameter in enumerate(self.parameters):
             parameter.assign(vector[number])
 
-    def _nll(self, x: list, weights: list, still: list, varying: frozenset[int]) -> tf.Tensor:
-        total = self.auxiliary.value()
+    def _nll(self, x: list, weights: list, still: list, varying: frozenset[int]) -> tuple[tf.Tensor, tf.Tensor]:
+        """The negative log-likelihood, and the number of events that count with the smallest density."""
+        total, n_clipped = self.auxiliary.value(), tf.zeros((), tf.int64)
         numbers = iter(range(len(self.flat)))
         kept = iter(still)
         for model, events, weight, parts in zip(self.models, x, weights, self._components, strict=True):
@@ -190,12 +196,13 @@ class Likelihood:
                 density = part.density(data) if next(numbers) in varying else next(kept)
                 intensity += part.coefficient() * density
             total -= tf.reduce_sum(weight * tf.math.log(tf.maximum(intensity, SMALLEST_DENSITY)))
+            n_clipped += tf.math.count_nonzero((intensity <= SMALLEST_DENSITY) & (weight != 0))
             if self.is_extended:
                 total += tf.convert_to_tensor(model.get_yield().value(), tf.float64)
             elif model.is_extended:
                 # The yield plays no part in a fit that is not extended.
                 total += tf.reduce_sum(weight) * tf.math.log(model.get_yield().value())
-        return total
+        return total, n_clipped
 
 
 def _check(loss: Any) -> None:

@@ -7,17 +7,19 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-import iminuit
 import numpy as np
 
 from zfit_egmm.inference.likelihood import Likelihood
+from zfit_egmm.inference.minuit_fit import Found, minimise
+from zfit_egmm.inference.natural_steps import Evaluated
 
-ERRORDEF = 0.5
-TOLERANCE = 1e-4
-"""Of Minuit: ln L is within about 1e-7 of its maximum, and parameters within 5e-4 of an error of their best fit."""
 AT_LIMIT = 1e-3
+"""A parameter this close to a limit, in units of its error, counts as at the limit."""
 ERRORS_FROM_LIMIT = 0.1
-"""A parameter this close to a limit, in units of its allowed range and of its error, counts as at the limit."""
+"""The same if the likelihood wants to go on beyond the limit."""
+
+NOISE = 1e-4
+"""Differences of the negative log-likelihood that the tolerance of a fit explains."""
 
 MOST_TRIES = 4
 
@@ -37,10 +39,13 @@ class Minimum:
         covariance: Of the parameters that floated, in the order of ``errors``; ``None`` if Hesse failed or was not
             asked for.
         nll: Negative log-likelihood, without constants.
-        is_valid: Whether Minuit calls it a valid minimum, with a finite likelihood.
+        is_valid: Whether Minuit calls it a minimum, with a finite likelihood that is not worse than at the start, and
+            all events have a positive density.
         at_limit: Parameters that floated and ended at one of their limits, where a Hesse error means nothing.
         n_calls: Evaluations of the likelihood, gradients included.
         n_tries: Fits from different starts until one was valid.
+        reason: Why it is not valid, in words; empty if it is.
+        clipped_share: Share of events that have no positive density there, and count with the smallest one.
     """
 
     values: dict[str, float]
@@ -51,6 +56,8 @@ class Minimum:
     at_limit: tuple[str, ...]
     n_calls: int
     n_tries: int
+    reason: str = ""
+    clipped_share: float = 0.0
 
 
 def as_likelihood(loss: Any) -> Likelihood:
@@ -77,7 +84,7 @@ def fit(
         start: Where to start. Default: the current values of the parameters.
         fixed: Parameters to hold at a value.
         starts: Further starts; the lowest minimum counts. Use them where several minima are expected.
-        steps: Expected errors of parameters, for the first steps of Minuit.
+        steps: Expected errors of parameters, if known: they save evaluations.
         hesse: Whether to compute errors from the second derivatives.
         seed: Seed of the random starts.
 
@@ -90,14 +97,15 @@ def fit(
         first = {**likelihood.values, **(start or {}), **fixed}
         for values in (first, *starts):
             check_values(likelihood, values)
-        found = [
+        results = [
             _fit_once(likelihood, {**first, **other, **fixed}, fixed, steps, hesse=hesse) for other in ({}, *starts)
         ]
+        found, lengths = [one for one, _ in results], results[0][1]
         rng = np.random.default_rng(seed)
         tries = 1
         while not any(one.is_valid for one in found) and tries < MOST_TRIES:
-            shifted = _shifted(likelihood, first, fixed, rng)
-            found.append(_fit_once(likelihood, shifted, fixed, steps, hesse=hesse))
+            shifted = _shifted(likelihood, first, fixed, lengths, rng)
+            found.append(_fit_once(likelihood, shifted, fixed, steps, hesse=hesse)[0])
             tries += 1
     best = min(found, key=lambda one: (not one.is_valid, one.nll if math.isfinite(one.nll) else math.inf))
     return Minimum(**{**vars(best), "n_calls": sum(one.n_calls for one in found), "n_tries": tries})
@@ -128,59 +136,55 @@ def _fit_once(
     steps: Mapping[str, float] | None,
     *,
     hesse: bool,
-) -> Minimum:
+) -> tuple[Minimum, np.ndarray]:
+    """A fit from one start, and the natural steps of the parameters there."""
     floating = [name for name in likelihood.names if name not in fixed]
     full = np.array([start[name] for name in likelihood.names])
-    rows = [likelihood.names.index(name) for name in floating]
-    n_calls = 0
+    counted = _Counted(likelihood)
     if not floating:
         nll = likelihood.value(full, [])
-        return Minimum(dict(start), {}, None, nll, math.isfinite(nll), (), 1, 1)
-
-    def value(at: np.ndarray) -> float:
-        nonlocal n_calls
-        n_calls += 1
-        full[rows] = at
-        return likelihood.value(full, floating)
-
-    def gradient(at: np.ndarray) -> np.ndarray:
-        nonlocal n_calls
-        n_calls += 1
-        full[rows] = at
-        return likelihood.value_and_gradient(full, floating)[1][rows]
-
-    minuit = iminuit.Minuit(value, full[rows].copy(), grad=gradient, name=floating)
-    minuit.errordef = ERRORDEF
-    minuit.tol = TOLERANCE
-    minuit.strategy = 0
-    limits = likelihood.limits
-    for name in floating:
-        minuit.limits[name] = limits[name]
-        minuit.errors[name] = (steps or {}).get(name) or _step(likelihood, name, start[name], limits[name])
-    minuit.migrad()
-    if not minuit.valid:
-        minuit.strategy = 1
-        minuit.migrad()
-    values = {**{name: float(start[name]) for name in likelihood.names}, **minuit.values.to_dict()}
-    found = None
-    if hesse and minuit.valid:
-        found = covariance(likelihood, values, minuit.errors.to_dict())
-        n_calls += 2 * len(floating)
-    rough = np.array(minuit.errors) if found is None else np.sqrt(np.diag(found))
-    errors = dict(zip(floating, rough.tolist(), strict=True))
-    return Minimum(
-        values=values,
-        errors=errors,
-        covariance=found,
-        nll=float(minuit.fval),
-        is_valid=bool(minuit.valid and math.isfinite(minuit.fval)),
-        at_limit=tuple(name for name in floating if _is_at_limit(values[name], errors[name], limits[name])),
-        n_calls=n_calls,
-        n_tries=1,
+        is_finite, share = math.isfinite(nll), _clipped_share(likelihood)
+        reason = "" if is_finite else "the likelihood is no finite number"
+        return Minimum(dict(start), {}, None, nll, is_finite, (), 1, 1, reason, share), np.ones(0)
+    ended = minimise(counted, full, floating, steps)
+    nll, slopes = counted.value_and_gradient(ended.at, floating)
+    share = _clipped_share(likelihood)
+    reason = _why_not_valid(ended, nll, likelihood)
+    values = dict(zip(likelihood.names, ended.at.tolist(), strict=True))
+    rough = dict(zip(floating, ended.errors.tolist(), strict=True))
+    found = covariance(counted, values, rough) if hesse and not reason else None
+    errors = rough if found is None else dict(zip(floating, np.sqrt(np.diag(found)).tolist(), strict=True))
+    slope_of = dict(zip(likelihood.names, slopes.tolist(), strict=True))
+    at_limit = tuple(
+        name for name in floating if _is_at_limit(values[name], errors[name], slope_of[name], likelihood.limits[name])
+    )
+    return (
+        Minimum(values, errors, found, float(nll), not reason, at_limit, counted.n_calls, 1, reason, share),
+        ended.steps,
     )
 
 
-def covariance(likelihood: Likelihood, values: Mapping[str, float], errors: Mapping[str, float]) -> np.ndarray | None:
+def _why_not_valid(ended: Found, nll: float, likelihood: Likelihood) -> str:
+    """Why the end of a fit is no minimum; empty if it is one. The last evaluation was there."""
+    if not math.isfinite(nll):
+        return "the likelihood is no finite number"
+    if likelihood.n_clipped:
+        return (
+            f"{likelihood.n_clipped} of {likelihood.n_events} events ({_clipped_share(likelihood):.2g} of all) have no "
+            "positive density, so that their likelihood is cut off: start elsewhere, set limits that keep the density "
+            "positive, or remove events that the model does not describe"
+        )
+    if nll > ended.start_nll + NOISE:
+        return f"the negative log-likelihood is {nll - ended.start_nll:.3g} higher than at the start"
+    return "" if ended.is_valid else "Minuit found no minimum"
+
+
+def _clipped_share(likelihood: Likelihood) -> float:
+    """Share of events without a positive density in the last evaluation."""
+    return likelihood.n_clipped / max(likelihood.n_events, 1)
+
+
+def covariance(likelihood: Evaluated, values: Mapping[str, float], errors: Mapping[str, float]) -> np.ndarray | None:
     """Inverse of the second derivatives, from differences of exact gradients.
 
     Args:
@@ -198,13 +202,20 @@ def covariance(likelihood: Likelihood, values: Mapping[str, float], errors: Mapp
     limits = likelihood.limits
     for number, name in enumerate(names):
         low, high = limits[name]
-        gradients, places = [], []
-        for sign in (-1, 1):
-            at = centre.copy()
-            at[rows[number]] = np.clip(centre[rows[number]] + sign * HESSE_STEP * errors[name], low, high)
-            gradients.append(likelihood.value_and_gradient(at, names)[1][rows])
-            places.append(at[rows[number]])
-        hessian[number] = (gradients[1] - gradients[0]) / (places[1] - places[0])
+        length = errors[name]
+        for _ in range(2):
+            gradients, places = [], []
+            for sign in (-1, 1):
+                at = centre.copy()
+                at[rows[number]] = np.clip(centre[rows[number]] + sign * HESSE_STEP * length, low, high)
+                gradients.append(likelihood.value_and_gradient(at, names)[1][rows])
+                places.append(at[rows[number]])
+            hessian[number] = (gradients[1] - gradients[0]) / (places[1] - places[0])
+            # At a limit a rough error can be far from the length over which the likelihood bends.
+            better = 1 / math.sqrt(abs(hessian[number, number])) if hessian[number, number] else length
+            if not (math.isfinite(better) and (better > 100 * length or better < 0.01 * length)):
+                break
+            length = better
     hessian = 0.5 * (hessian + hessian.T)
     scale = np.sqrt(np.abs(np.diag(hessian)))
     if not (np.all(np.isfinite(hessian)) and np.all(scale > 0)):
@@ -214,29 +225,45 @@ def covariance(likelihood: Likelihood, values: Mapping[str, float], errors: Mapp
     return np.linalg.inv(hessian / np.outer(scale, scale)) / np.outer(scale, scale)
 
 
-def _step(likelihood: Likelihood, name: str, value: float, limits: tuple[float, float]) -> float:
-    """A first guess of the error of a parameter, for the first step of Minuit."""
+def _is_at_limit(value: float, error: float, slope: float, limits: tuple[float, float]) -> bool:
+    """Whether a limit stops a parameter: the likelihood still rises there, or the best fit just reaches it."""
     low, high = limits
-    if any(name in part.coefficient_parameters for _, part in likelihood.flat) and value > 1:
-        return math.sqrt(value)
-    if math.isfinite(high - low):
-        return 0.05 * (high - low)
-    return max(0.1 * abs(value), 0.01)
-
-
-def _is_at_limit(value: float, error: float, limits: tuple[float, float]) -> bool:
-    low, high = limits
-    margin = min(AT_LIMIT * (high - low), ERRORS_FROM_LIMIT * error)
-    return value - low < margin or high - value < margin
+    close, near = AT_LIMIT * min(error, high - low), ERRORS_FROM_LIMIT * error
+    # Where a parabola with this slope would have its minimum.
+    wanted = value - slope * error**2
+    return any(
+        distance <= close or (distance < near and is_beyond)
+        for distance, is_beyond in ((value - low, wanted <= low), (high - value, wanted >= high))
+    )
 
 
 def _shifted(
-    likelihood: Likelihood, first: Mapping[str, float], fixed: Mapping[str, float], rng: np.random.Generator
+    likelihood: Likelihood,
+    first: Mapping[str, float],
+    fixed: Mapping[str, float],
+    steps: np.ndarray,
+    rng: np.random.Generator,
 ) -> dict[str, float]:
-    """The first start moved by about an error in every parameter that floats, inside the limits."""
+    """The first start moved by about a natural step in every parameter that floats, inside the limits."""
     result = dict(first)
-    for name, (low, high) in likelihood.limits.items():
-        if name not in fixed:
-            step = _step(likelihood, name, first[name], (low, high))
-            result[name] = float(np.clip(first[name] + step * rng.normal(), low, high))
+    floating = [name for name in likelihood.names if name not in fixed]
+    for name, step in zip(floating, steps, strict=True):
+        result[name] = float(np.clip(first[name] + step * rng.normal(), *likelihood.limits[name]))
     return result
+
+
+class _Counted:
+    """A likelihood that counts its evaluations."""
+
+    def __init__(self, likelihood: Likelihood) -> None:
+        self.names, self.limits = likelihood.names, likelihood.limits
+        self.n_calls = 0
+        self._likelihood = likelihood
+
+    def value(self, at: np.ndarray, floating: Sequence[str] | None = None) -> float:
+        self.n_calls += 1
+        return self._likelihood.value(at, floating)
+
+    def value_and_gradient(self, at: np.ndarray, floating: Sequence[str] | None = None) -> tuple[float, np.ndarray]:
+        self.n_calls += 1
+        return self._likelihood.value_and_gradient(at, floating)

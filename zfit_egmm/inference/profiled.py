@@ -11,6 +11,7 @@ import numpy as np
 
 from zfit_egmm.inference.likelihood import Likelihood
 from zfit_egmm.inference.minimum import Minimum, as_likelihood, check_values, fit
+from zfit_egmm.inference.natural_steps import natural_steps
 from zfit_egmm.inference.warm_fit import warm_fit
 
 NOISE = 3e-4
@@ -161,7 +162,8 @@ class Profiled:
         error, (low, high) = self.best.errors[name], self.likelihood.limits[name]
         if math.isfinite(error) and error > 0:
             return min(error, high - low)
-        return 0.1 * (high - low) if math.isfinite(high - low) else max(0.1 * abs(self.best.values[name]), 0.01)
+        at = np.array([self.best.values[known] for known in self.likelihood.names])
+        return float(natural_steps(self.likelihood, at, [name], [None])[0])
 
     def inside(self, values: Mapping[str, float]) -> dict[str, float]:
         """Values moved into the limits, which they can leave by rounding."""

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
-import tensorflow as tf
-import zfit
 
 from zfit_egmm.inference.asimov import covering_sample
-from zfit_egmm.inference.hypotheses import off_limits
+from zfit_egmm.inference.components import traced_density
 from zfit_egmm.inference.likelihood import Likelihood
 from zfit_egmm.inference.minimum import as_likelihood, check_values, fit
 from zfit_egmm.inference.projections import Projection, chi_square, projections_of
@@ -67,9 +65,10 @@ class ProjectionToys:
         """Check a point of true values before any toy is made.
 
         Raises:
-            ValueError: If a name is unknown or a value lies outside the limits.
+            ValueError: If a name is unknown, a value lies outside the limits, or the density is negative somewhere.
         """
         check_values(self.likelihood, point)
+        self._source.check(point)
 
     def run(self, point: Mapping[str, float], seed: np.random.SeedSequence) -> Row:
         """Draw one toy, fit it and compare it with its fit.
@@ -80,8 +79,7 @@ class ProjectionToys:
         """
         likelihood, rng = self.likelihood, np.random.default_rng(seed)
         draw_toy(likelihood, self._source, point, rng)
-        start, retry = off_limits(likelihood, point), int(rng.integers(2**31))
-        best = fit(likelihood, start=start, starts=self._starts, hesse=False, seed=retry)
+        best = fit(likelihood, start=point, starts=self._starts, hesse=False, seed=int(rng.integers(2**31)))
         row: Row = {"n_events": likelihood.n_events, "valid": best.is_valid}
         return row | {f"chi_square_{n}": value for n, value in enumerate(self.chi_squares(best.values).tolist())}
 
@@ -105,7 +103,7 @@ class _Reference:
         events, weights = covering_sample(model, n_events, seed)
         self._x, self._weights = events.value(), weights
         self._parts = [part for number, part in likelihood.flat if number == index]
-        self._functions = [_traced(part, model) for part in self._parts]
+        self._functions = [traced_density(part, model) for part in self._parts]
         self._known: dict[int, tuple[tuple[float, ...], np.ndarray]] = {}
         self._first = self._density()
         x = self._x.numpy()
@@ -143,11 +141,3 @@ class _Reference:
             total += coefficient * self._known[number][1]
             norm += coefficient
         return np.maximum(total / norm, 0.0)
-
-
-def _traced(part: Any, model: Any) -> Callable[[tf.Tensor], tf.Tensor]:
-    @tf.function(autograph=False, input_signature=[tf.TensorSpec([None, len(model.obs)], tf.float64)])
-    def density(x: tf.Tensor) -> tf.Tensor:
-        return part.density(zfit.Data.from_tensor(obs=model.space, tensor=x, guarantee_limits=True))
-
-    return density

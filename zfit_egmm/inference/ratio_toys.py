@@ -58,9 +58,10 @@ class RatioToys:
         """Check a point of true values before any toy is made.
 
         Raises:
-            ValueError: If a name is unknown or a value lies outside the limits.
+            ValueError: If a name is unknown, a value lies outside the limits, or the density is negative somewhere.
         """
         check_values(self.likelihood, point)
+        self._source.check(point)
 
     def run(self, point: Mapping[str, float], seed: np.random.SeedSequence) -> Row:
         """Draw one toy and compute its likelihood ratios.

@@ -11,7 +11,12 @@ import tensorflow as tf
 import zfit
 
 from zfit_egmm.events.sample import EventSample
+from zfit_egmm.inference.asimov import check_positive, covering_sample
+from zfit_egmm.inference.components import traced_density
 from zfit_egmm.inference.likelihood import Likelihood
+
+N_PLACES = 10_000
+"""Where a total density with negative terms is looked at before toys are made."""
 
 Source = Callable[[Mapping[str, float], np.random.Generator], Sequence[np.ndarray]]
 """Events of one toy, an array for each model, from the true parameters and a generator of random numbers."""
@@ -21,7 +26,8 @@ class FromModel:
     """Toys drawn from the models of a likelihood.
 
     The number of events of every term of an extended model follows a Poisson distribution; any other model has as
-    many events as its data.
+    many events as its data. With a negative yield, events of the positive terms are kept with the probability that the
+    total density has of theirs: exact wherever the total is positive.
 
     Args:
         likelihood: The likelihood; its data is only counted.
@@ -30,42 +36,91 @@ class FromModel:
     def __init__(self, likelihood: Likelihood) -> None:
         self._likelihood = likelihood
         self._sizes = [len(x) for x in likelihood.x]
-        self._functions: dict[int, Callable] = {}
+        self._functions: dict[tuple[str, int], Callable] = {}
 
     def __call__(self, true: Mapping[str, float], rng: np.random.Generator) -> list[np.ndarray]:
-        """Events of one toy for each model, shape ``(n_events, n_observables)``."""
+        """Events of one toy for each model, shape ``(n_events, n_observables)``.
+
+        Raises:
+            ValueError: If the density of a model is negative at one of the events.
+        """
         likelihood = self._likelihood
         # Not zfit.settings.set_seed, which throws the compiled graphs away.
         zfit.z.random.get_prng().reset_from_seed(int(rng.integers(2**31)))
         with likelihood.restored():
             likelihood.set_values(true)
-            drawn: list[list[np.ndarray]] = [[] for _ in likelihood.models]
-            coefficients = [float(part.coefficient()) for _, part in likelihood.flat]
-            for number, size in enumerate(self._counts(np.array(coefficients), rng)):
-                if size:
-                    drawn[likelihood.flat[number][0]].append(self._draw(number, size))
-        empty = [np.zeros((0, len(model.obs))) for model in likelihood.models]
-        return [rng.permutation(np.concatenate([none, *parts])) for none, parts in zip(empty, drawn, strict=True)]
+            coefficients = np.array([float(part.coefficient()) for _, part in likelihood.flat])
+            drawn = []
+            for index, size in enumerate(self._sizes):
+                numbers = [number for number, (model, _) in enumerate(likelihood.flat) if model == index]
+                own = coefficients[numbers]
+                needed = None if likelihood.is_extended else size
+                draw = self._thinned if np.any(own < 0) else self._all
+                drawn.append(rng.permutation(draw(index, numbers, own, needed, rng)))
+            return drawn
+
+    def check(self, true: Mapping[str, float]) -> None:
+        """Check that events can be drawn.
+
+        Raises:
+            ValueError: If the density of a model is negative somewhere.
+        """
+        likelihood = self._likelihood
+        with likelihood.restored():
+            likelihood.set_values(true)
+            negative = {index for index, part in likelihood.flat if float(part.coefficient()) < 0}
+            for index in sorted(negative):
+                covering_sample(likelihood.models[index], N_PLACES, 0)
 
     def describe(self) -> dict[str, Any]:
         """What decides the events, besides the models, in terms of JSON."""
         return {"kind": "model", "sizes": "Poisson" if self._likelihood.is_extended else self._sizes}
 
-    def _counts(self, coefficients: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-        """Number of events of every term."""
-        if self._likelihood.is_extended:
-            return rng.poisson(np.maximum(coefficients, 0))
-        models = np.array([index for index, _ in self._likelihood.flat])
-        counts = np.zeros(len(models), dtype=int)
-        for index, size in enumerate(self._sizes):
-            own = np.maximum(coefficients[models == index], 0)
-            counts[models == index] = rng.multinomial(size, own / own.sum())
-        return counts
+    def _all(
+        self, index: int, numbers: Sequence[int], coefficients: np.ndarray, size: int | None, rng: np.random.Generator
+    ) -> np.ndarray:
+        """Events of all terms of a model, those with negative coefficients left out."""
+        positive = np.maximum(coefficients, 0)
+        counts = rng.poisson(positive) if size is None else rng.multinomial(size, positive / positive.sum())
+        none = np.zeros((0, len(self._likelihood.models[index].obs)))
+        return np.concatenate(
+            [none, *(self._draw(number, count) for number, count in zip(numbers, counts, strict=True) if count)]
+        )
+
+    def _thinned(
+        self, index: int, numbers: Sequence[int], coefficients: np.ndarray, size: int | None, rng: np.random.Generator
+    ) -> np.ndarray:
+        """Events of the total density, where some coefficients are negative."""
+        if coefficients.sum() <= 0:
+            raise ValueError(
+                f"{self._likelihood.models[index].name} has {coefficients.sum():.4g} events in total, so that no toy "
+                "can be drawn; choose other true values"
+            )
+        kept: list[np.ndarray] = []
+        while True:
+            x = self._all(index, numbers, coefficients, size, rng)
+            densities = np.stack([self._density(number, x) for number in numbers])
+            share = coefficients @ densities / (np.maximum(coefficients, 0) @ densities)
+            model = self._likelihood.models[index]
+            check_positive(model, share, zfit.Data.from_numpy(obs=model.space, array=x))
+            kept.append(x[rng.random(len(x)) < share])
+            if size is None:
+                return kept[0]
+            if sum(map(len, kept)) >= size:
+                return np.concatenate(kept)[:size]
 
     def _draw(self, number: int, size: int) -> np.ndarray:
-        if number not in self._functions:
-            self._functions[number] = self._traced(number)
-        return self._functions[number](tf.constant(size, tf.int64)).numpy()
+        key = ("sample", number)
+        if key not in self._functions:
+            self._functions[key] = self._traced(number)
+        return self._functions[key](tf.constant(size, tf.int64)).numpy()
+
+    def _density(self, number: int, x: np.ndarray) -> np.ndarray:
+        key = ("density", number)
+        if key not in self._functions:
+            index, part = self._likelihood.flat[number]
+            self._functions[key] = traced_density(part, self._likelihood.models[index])
+        return self._functions[key](tf.constant(x, tf.float64)).numpy()
 
     def _traced(self, number: int) -> Callable:
         index, part = self._likelihood.flat[number]

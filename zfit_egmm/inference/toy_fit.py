@@ -89,10 +89,10 @@ class ToyFit:
         """Check a point of true values before any toy is made.
 
         Raises:
-            ValueError: If a name is unknown, a value lies outside the limits, or the source has no events there.
+            ValueError: If a name is unknown, a value lies outside the limits, or the source cannot give events there.
         """
         check_values(self.likelihood, point)
-        if isinstance(self._source, FromEvents):
+        if isinstance(self._source, FromModel | FromEvents):
             self._source.check({**self._nominal, **point})
 
     def run(self, point: Mapping[str, float], seed: np.random.SeedSequence) -> Row:

@@ -31,8 +31,8 @@ def warm_fit(
         covariance: Rough inverse of their second derivatives, positive definite.
 
     Returns:
-        All parameters at the minimum, and its negative log-likelihood; ``None`` if that was not reached, or lies at a
-        limit: leave those to Minuit.
+        All parameters at the minimum, and its negative log-likelihood; ``None`` if that was not reached, lies at a
+        limit, or has events without a positive density: leave those to Minuit.
 
     Source:
         J. Nocedal and S. Wright, "Numerical optimization", algorithm 6.1.
@@ -48,7 +48,7 @@ def warm_fit(
         if not (math.isfinite(nll) and gain >= 0):
             return None
         if gain < GOAL:
-            return at, nll
+            return None if likelihood.n_clipped else (at, nll)
         for scale in SCALES:
             trial = at.copy()
             trial[rows] += scale * step
