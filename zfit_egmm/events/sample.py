@@ -63,13 +63,14 @@ class EventSample:
         """Read events from ROOT files; only the branches that are needed are read.
 
         Args:
-            path: A file, a glob pattern, or a list of these.
+            path: A file, a glob pattern, an address such as ``root://...``, or a list of these. A file that is
+                matched twice is read once.
             tree: Name of the tree.
             observables: The observables; their names are the branches.
             theta: ``{"parameter name": "branch name"}``, or the names if branches have the same.
             weights: Branch of the event weights, or an expression such as ``"w_gen * w_pileup"``.
-            cut: Selection as an expression of branches, for example ``"(m4l > 105) & (mz2 < 65)"``; any
-                function of numexpr may appear.
+            cut: Selection as an expression of branches, for example ``"(m4l > 105) & (mz2 < 65)"``. Functions are
+                those of NumPy, such as ``sqrt``, ``abs``, ``where`` and ``maximum``.
 
         Returns:
             The events that pass the cut.
@@ -260,8 +261,8 @@ def _check_column(observable: Observable, column: np.ndarray) -> None:
         raise ValueError(
             f"observable {observable.name!r}: {outside.sum()} of {len(column)} events lie outside "
             f"[{observable.low:g}, {observable.high:g}]{unit}, the first at row {row} with {column[row]:g}; "
-            f'widen the range or cut them, for example cut="({observable.name} >= {observable.low:g}) & '
-            f'({observable.name} <= {observable.high:g})"'
+            f'widen the range or cut them, for example cut="({observable.name} >= {_number(observable.low)}) & '
+            f'({observable.name} <= {_number(observable.high)})"'
         )
     if observable.is_discrete and np.any(column != np.round(column)):
         row = int(np.argmax(column != np.round(column)))
@@ -269,6 +270,11 @@ def _check_column(observable: Observable, column: np.ndarray) -> None:
             f"observable {observable.name!r} is discrete, but row {row} holds {column[row]:g}, which is no "
             "integer; use kind='continuous'"
         )
+
+
+def _number(value: float) -> str:
+    """A number with all of its digits."""
+    return f"{value:g}" if float(f"{value:g}") == value else repr(float(value))
 
 
 def _check_theta(names: tuple[str, ...], theta: np.ndarray | None, n_events: int) -> np.ndarray:
