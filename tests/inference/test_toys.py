@@ -8,6 +8,7 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
@@ -280,8 +281,43 @@ def test_wrong_numbers_are_refused_before_anything_is_done(tmp_path):
 
 
 def test_what_cannot_be_sent_to_other_processes_is_explained():
-    with pytest.raises(TypeError, match=r"<lambda>.* cannot be sent to other processes .*top level of a module"):
-        run(make=lambda: Numbers(), workers=2)  # noqa: PLW0108 - a lambda is the point
+    lock = threading.Lock()
+    with pytest.raises(TypeError, match=r"<lambda>.* cannot be sent to other processes .*lock.*read from files"):
+        run(make=lambda: lock and Numbers(), workers=2)
+
+
+PIPED = f"""
+import sys
+sys.path.insert(0, {str(Path(__file__).parent)!r})
+from toy_experiments import Numbers
+from zfit_egmm.inference.toys import run_toys
+scale = 2.0
+
+class Doubled(Numbers):
+    pass
+
+def make():
+    return Doubled(scale=scale)
+
+results = run_toys(make, 4, seed=3, workers=2, progress=False)
+assert results.rows == run_toys(make, 4, seed=3, progress=False).rows
+print(len(results), __file__)
+"""
+
+
+def test_a_function_of_a_piped_script_works_in_other_processes():
+    """As one of a notebook does, where there is no file either."""
+    command = [sys.executable, "-"]
+    done = subprocess.run(command, input=PIPED, capture_output=True, text=True, timeout=240, check=False)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.split() == ["4", "<stdin>"]
+
+
+def test_processes_that_die_when_they_start_are_told_at_once(monkeypatch):
+    """As in a script that is not guarded."""
+    monkeypatch.setattr(workers_module, "_begin", os._exit)
+    with pytest.raises(RuntimeError, match=r"the worker processes die when they start. In a script, .*__main__"):
+        run(workers=2)
 
 
 def test_a_process_that_is_killed_costs_nothing_but_time(tmp_path):
@@ -296,7 +332,7 @@ def test_a_process_that_is_killed_costs_nothing_but_time(tmp_path):
 def test_processes_that_always_die_end_in_an_error(tmp_path, monkeypatch):
     monkeypatch.setattr(workers_module, "MOST_CRASHES", 1)
     make = partial(Numbers, folder=tmp_path, deadly=(0,), always=True)
-    with pytest.raises(RuntimeError, match=r"all 1 worker processes died 1 times .*workers=1 to see why.*__main__"):
+    with pytest.raises(RuntimeError, match=r"all 1 worker processes died 1 times .*workers=1 to see why"):
         list(run_in_pool(make, [Task(((0, 0, {}, 3),))], 1))
     assert (tmp_path / "killed_0_0").exists()
 

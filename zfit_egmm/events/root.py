@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-import ast
 import contextlib
 import difflib
-import glob
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+
+from zfit_egmm.events.expressions import Expression, UnknownBranchError, parse
+from zfit_egmm.events.files import PACKAGES, find_files, is_address, scheme
 
 STEP_SIZE = "50 MB"
 
@@ -21,22 +22,24 @@ def read_columns(
     """Read branches of a tree, file by file and in steps of bounded memory.
 
     Args:
-        path: A file, a glob pattern such as ``"ntuples/*.root"``, or a list of these.
+        path: A file, a glob pattern such as ``"ntuples/*.root"``, an address such as ``root://...``, or a list of
+            these. A file that is matched twice is read once.
         tree: Name of the tree, the same in every file.
-        branches: Branch names, or expressions of branches as numexpr understands them.
+        branches: Branch names, or expressions of branches, see :mod:`zfit_egmm.events.expressions`.
         cut: Selection, for example ``"(m4l > 105) & (abs(eta) < 2.5)"``.
 
     Returns:
-        One array of shape ``(n_events,)`` per branch, in the branch's own number type.
+        One array of shape ``(n_events,)`` per branch, in the branch's own number type; expressions are boolean, int64
+        or float64.
 
     Raises:
         FileNotFoundError: If no file matches.
         KeyError: If the tree or a branch is missing; near names are listed.
-        ValueError: If a branch is not flat or no event passes the cut.
+        ValueError: If a branch is not flat, an expression cannot be evaluated, or no event passes the cut.
     """
     wanted = list(dict.fromkeys(branches))
     parts: dict[str, list[np.ndarray]] = {branch: [] for branch in wanted}
-    files = _expand(path)
+    files = find_files(path, tree)
     for file in files:
         _read_file(file, tree, wanted, cut, parts)
     columns = {branch: np.concatenate(arrays) if arrays else np.empty(0) for branch, arrays in parts.items()}
@@ -61,47 +64,49 @@ def write_columns(path: str | Path, tree: str, columns: Mapping[str, np.ndarray]
         file[tree].extend(dict(columns))
 
 
-def _expand(path: str | Path | Sequence[str | Path]) -> list[str]:
-    entries = [path] if isinstance(path, str | Path) else list(path)
-    files: list[str] = []
-    for entry in entries:
-        name = str(Path(entry).expanduser())
-        matches = [name] if Path(name).is_file() else sorted(glob.glob(name, recursive=True))
-        if not matches:
-            raise FileNotFoundError(
-                f"no ROOT file matches {str(entry)!r} (looked from {Path.cwd()}); check the path or the pattern"
-            )
-        files.extend(matches)
-    if not files:
-        raise FileNotFoundError("the list of ROOT files is empty")
-    return files
-
-
 def _name(files: Sequence[str]) -> str:
     return files[0] if len(files) == 1 else f"{len(files)} files ({files[0]}, ...)"
 
 
 def _read_file(file: str, tree: str, wanted: list[str], cut: str | None, parts: dict[str, list[np.ndarray]]) -> None:
-    import uproot
-
-    with _readable(f"{file} cannot be read as a ROOT file"):
-        handle = uproot.open(file)
-    with handle:
+    with _opened(file) as handle:
         where = f"tree {tree!r} of {file}"
         events = _tree(handle, file, tree)
         with _readable(f"{where} cannot be read"):
             keys = events.keys()
-        needed: dict[str, None] = {}
-        for expression in wanted if cut is None else [*wanted, cut]:
-            for name in [expression] if expression in keys else _names(expression, where):
-                if name not in keys:
-                    raise _missing("branch", name, keys, where if name == expression else f"{where}, in {expression!r}")
-                needed[name] = None
-        for arrays in _steps(events, list(needed), where):
+        expressions = {text: _parsed(text, keys, where) for text in wanted}
+        condition = None if cut is None else _parsed(cut, keys, where)
+        used = [*expressions.values(), *([] if condition is None else [condition])]
+        needed = list(dict.fromkeys(branch for one in used for branch in one.branches)) or keys[:1]
+        for arrays in _steps(events, needed, where):
             columns = {name: _flat(arrays[name], name, file) for name in needed}
-            is_kept = slice(None) if cut is None else _evaluate(cut, columns, where).astype(bool)
-            for branch in wanted:
-                parts[branch].append(_evaluate(branch, columns, where)[is_kept])
+            n_events = len(next(iter(columns.values())))
+            with _explained(where):
+                is_kept = slice(None) if condition is None else condition.truth(columns, n_events)
+                for text, expression in expressions.items():
+                    parts[text].append(expression.values(columns, n_events)[is_kept])
+
+
+@contextlib.contextmanager
+def _opened(file: str) -> Iterator[Any]:
+    import uproot
+
+    try:
+        # A mapping, because in a plain text uproot takes a colon for the beginning of the name of a tree.
+        handle = uproot.open({file: None})
+    except ImportError as error:
+        package = PACKAGES.get(scheme(file))
+        hint = f'; install it with: python -m pip install "{package}"' if package else ""
+        raise ValueError(f"{file} needs a package that is not installed ({_first_line(error)}){hint}") from error
+    except Exception as error:
+        reason = "it is truncated or corrupted, or no ROOT file"
+        if is_address(file):
+            reason = f"check the address and the connection, or whether {reason}"
+        raise ValueError(
+            f"{file} cannot be read as a ROOT file ({type(error).__name__}: {_first_line(error)}); {reason}"
+        ) from error
+    with handle:
+        yield handle
 
 
 @contextlib.contextmanager
@@ -120,44 +125,33 @@ def _steps(events: Any, needed: list[str], where: str) -> Iterator[Any]:
         yield from events.iterate(needed, library="np", step_size=STEP_SIZE)
 
 
-def _names(expression: str, where: str) -> list[str]:
-    """Branches that an expression needs."""
+def _parsed(text: str, keys: Sequence[str], where: str) -> Expression:
+    with _explained(where):
+        try:
+            return parse(text, keys)
+        except UnknownBranchError as error:
+            name = str(error.args[0])
+            raise _missing("branch", name, keys, where if name == text else f"{where}, in {text!r}") from None
+
+
+@contextlib.contextmanager
+def _explained(where: str) -> Iterator[None]:
+    """Say where an expression is wrong."""
     try:
-        nodes = list(ast.walk(ast.parse(expression.strip(), mode="eval")))
-    except SyntaxError as error:
-        raise ValueError(
-            f"{where}: {expression!r} is neither a branch nor a valid expression ({error.msg}); combine conditions as "
-            "in '(a > 1) & (b < 2)'"
-        ) from error
-    functions = {node.func.id for node in nodes if isinstance(node, ast.Call) and isinstance(node.func, ast.Name)}
-    return [node.id for node in nodes if isinstance(node, ast.Name) and node.id not in functions]
-
-
-def _evaluate(expression: str, columns: Mapping[str, np.ndarray], where: str) -> np.ndarray:
-    """Value per event of a branch or an expression; uproot itself evaluates none for RNTuples."""
-    if expression in columns:
-        return columns[expression]
-    import numexpr
-
-    try:
-        value = numexpr.evaluate(expression.strip(), local_dict=dict(columns), global_dict={})
-    except Exception as error:
-        raise ValueError(
-            f"{where}: cannot evaluate {expression!r} ({type(error).__name__}: {_first_line(error)}); write conditions "
-            "as in '(a > 1) & (abs(b) < 2)'"
-        ) from error
-    if value.ndim == 0 and _names(expression, where):
-        raise ValueError(f"{where}: {expression!r} is a sum over events; write an expression with one value per event")
-    return np.broadcast_to(value, next(iter(columns.values())).shape)
+        yield
+    except ValueError as error:
+        raise ValueError(f"{where}: {error}") from error
 
 
 def _tree(handle: Any, file: str, tree: str) -> Any:
     classes = handle.classnames(cycle=False)
     trees = [key for key, kind in classes.items() if kind.startswith("TTree") or "RNTuple" in kind]
-    if tree not in classes:
+    # A name may end with the number of the version, as in "events;1".
+    kind = {**classes, **handle.classnames(cycle=True)}.get(tree)
+    if kind is None:
         raise _missing("tree", tree, trees, file)
-    if tree not in trees:
-        raise ValueError(f"{tree!r} in {file} is a {classes[tree]}, not a tree; its trees are: {_listed(trees)}")
+    if not (kind.startswith("TTree") or "RNTuple" in kind):
+        raise ValueError(f"{tree!r} in {file} is a {kind}, not a tree; its trees are: {_listed(trees)}")
     with _readable(f"tree {tree!r} of {file} cannot be read"):
         return handle[tree]
 

@@ -7,7 +7,8 @@ from pathlib import Path
 
 import numpy as np
 
-from zfit_egmm.events.arrays import as_floats, check_same_rows, in_order
+from zfit_egmm.events import columns
+from zfit_egmm.events.arrays import check_same_rows
 from zfit_egmm.events.identity import as_event_id, numbers_from_ids, numbers_from_rows, with_patterns
 from zfit_egmm.events.root import read_columns
 from zfit_egmm.observables import Observable, check_observables
@@ -54,11 +55,11 @@ class EventSample:
         event_id: np.ndarray | None = None,
     ) -> None:
         self.observables = check_observables(observables)
-        self.theta_names = _check_theta_names(theta_names, theta is not None)
+        self.theta_names = columns.checked_theta_names(theta_names, theta is not None)
         check_same_rows(x=x, theta=theta, weights=weights, event_id=event_id)
-        self.x = _check_x(self.observables, x)
-        self.theta = _check_theta(self.theta_names, theta, self.n_events)
-        self.weights = _check_weights(weights, self.n_events)
+        self.x = columns.checked_x(self.observables, x)
+        self.theta = columns.checked_theta(self.theta_names, theta, self.n_events)
+        self.weights = columns.checked_weights(weights, self.n_events)
         self.is_weighted = weights is not None
         self.event_id = None if event_id is None else as_event_id(event_id, self.n_events)
         self._event_numbers: np.ndarray | None = None
@@ -78,13 +79,14 @@ class EventSample:
         """Read events from ROOT files; only the branches that are needed are read.
 
         Args:
-            path: A file, a glob pattern, or a list of these.
+            path: A file, a glob pattern, an address such as ``root://...``, or a list of these. A file that is
+                matched twice is read once.
             tree: Name of the tree.
             observables: The observables; their names are the branches.
             theta: ``{"parameter name": "branch name"}``, or the names if branches have the same.
             weights: Branch of the event weights, or an expression such as ``"w_gen * w_pileup"``.
-            cut: Selection as an expression of branches, for example ``"(m4l > 105) & (mz2 < 65)"``; any
-                function of numexpr may appear.
+            cut: Selection as an expression of branches, for example ``"(m4l > 105) & (mz2 < 65)"``. Functions are
+                those of NumPy, such as ``sqrt``, ``abs``, ``where`` and ``maximum``.
             event_id: Branch whose integers tell the simulated events apart, or several such as ``["run", "event"]``.
                 Default: found from equal rows, see :class:`EventSample`.
 
@@ -101,14 +103,14 @@ class EventSample:
             theta = {name: name for name in ([theta] if isinstance(theta, str) else theta or ())}
         ids = [event_id] if isinstance(event_id, str) else list(event_id or ())
         branches = [entry.name for entry in checked] + list(theta.values()) + ([weights] if weights else []) + ids
-        columns = read_columns(path, tree, branches, cut=cut)
+        read = read_columns(path, tree, branches, cut=cut)
         return cls(
             checked,
-            np.column_stack([columns[entry.name].astype(float) for entry in checked]),
-            theta=np.column_stack([columns[b].astype(float) for b in theta.values()]) if theta else None,
+            np.column_stack([read[entry.name].astype(float) for entry in checked]),
+            theta=np.column_stack([read[b].astype(float) for b in theta.values()]) if theta else None,
             theta_names=tuple(theta),
-            weights=columns[weights].astype(float) if weights else None,
-            event_id=np.concatenate([as_event_id(columns[b], len(columns[b])) for b in ids], axis=1) if ids else None,
+            weights=read[weights].astype(float) if weights else None,
+            event_id=np.concatenate([as_event_id(read[b], len(read[b])) for b in ids], axis=1) if ids else None,
         )
 
     @classmethod
@@ -327,95 +329,3 @@ class EventSample:
         rank = np.empty(n_events)
         rank[order] = (position + jitter) / np.repeat(count, count)
         return rank[self.event_numbers]
-
-
-def _check_theta_names(theta_names: Sequence[str], has_theta: bool) -> tuple[str, ...]:
-    if isinstance(theta_names, str):
-        raise ValueError(f"theta_names must be a list of names, got the text {theta_names!r}; write ({theta_names!r},)")
-    names = tuple(theta_names)
-    if has_theta and not names:
-        raise ValueError("theta is given without theta_names; name its columns, for example theta_names=('c_hw',)")
-    if names and not has_theta:
-        raise ValueError(f"theta_names {names} are given without theta")
-    if len(set(names)) != len(names) or not all(isinstance(name, str) and name for name in names):
-        raise ValueError(f"theta_names must be different, non-empty texts, got {names}")
-    return names
-
-
-def _check_x(observables: tuple[Observable, ...], x: np.ndarray) -> np.ndarray:
-    values = as_floats(in_order(x, [entry.name for entry in observables], "x"), "x")
-    expected = f"expected x of shape (n_events, {len(observables)}), one column per observable"
-    if values.ndim != 2:
-        hint = "; use x.reshape(-1, 1)" if len(observables) == 1 else ""
-        raise ValueError(f"{expected}, got shape {values.shape}{hint}")
-    if values.shape[1] != len(observables):
-        transposed = "; it looks transposed, use x.T" if values.shape[0] == len(observables) else ""
-        raise ValueError(f"{expected}, got shape {values.shape}{transposed}")
-    if not len(values):
-        raise ValueError("the sample holds no events")
-    for column, observable in zip(values.T, observables, strict=True):
-        _check_column(observable, column)
-    return values
-
-
-def _check_column(observable: Observable, column: np.ndarray) -> None:
-    bad = ~np.isfinite(column)
-    if bad.any():
-        row = int(np.argmax(bad))
-        raise ValueError(
-            f"observable {observable.name!r}: {bad.sum()} of {len(column)} values are NaN or infinite, "
-            f"the first at row {row}; remove these events with a cut"
-        )
-    outside = observable.outside(column)
-    if outside.any():
-        row = int(np.argmax(outside))
-        unit = f" {observable.unit}" if observable.unit else ""
-        raise ValueError(
-            f"observable {observable.name!r}: {outside.sum()} of {len(column)} events lie outside "
-            f"[{observable.low:g}, {observable.high:g}]{unit}, the first at row {row} with {column[row]:g}; "
-            f'widen the range or cut them, for example cut="({observable.name} >= {observable.low:g}) & '
-            f'({observable.name} <= {observable.high:g})"'
-        )
-    if observable.is_discrete and np.any(column != np.round(column)):
-        row = int(np.argmax(column != np.round(column)))
-        raise ValueError(
-            f"observable {observable.name!r} is discrete, but row {row} holds {column[row]:g}, which is no "
-            "integer; use kind='continuous'"
-        )
-
-
-def _check_theta(names: tuple[str, ...], theta: np.ndarray | None, n_events: int) -> np.ndarray:
-    if theta is None:
-        return np.empty((n_events, 0))
-    values = as_floats(in_order(theta, names, "theta"), "theta")
-    if values.ndim == 1 and len(names) == 1:
-        values = values[:, np.newaxis]
-    if values.shape != (n_events, len(names)):
-        raise ValueError(
-            f"expected theta of shape ({n_events}, {len(names)}), one row per event and one column for each of "
-            f"{list(names)}, got shape {values.shape}"
-        )
-    bad = ~np.isfinite(values)
-    if bad.any():
-        row, column = (int(i[0]) for i in np.nonzero(bad))
-        raise ValueError(f"theta {names[column]!r} is NaN or infinite, first at row {row}")
-    return values
-
-
-def _check_weights(weights: np.ndarray | None, n_events: int) -> np.ndarray:
-    if weights is None:
-        return np.ones(n_events)
-    values = as_floats(weights, "weights")
-    if values.shape != (n_events,):
-        raise ValueError(f"expected weights of shape ({n_events},), one per event, got shape {values.shape}")
-    bad = ~np.isfinite(values)
-    if bad.any():
-        raise ValueError(
-            f"{bad.sum()} of {n_events} weights are NaN or infinite, the first at row {int(np.argmax(bad))}"
-        )
-    if not values.sum() > 0:
-        raise ValueError(
-            f"the weights sum to {values.sum():g}; a density needs a positive total weight "
-            f"({(values < 0).sum()} of {n_events} weights are negative)"
-        )
-    return values

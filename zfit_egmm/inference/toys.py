@@ -45,8 +45,9 @@ def run_toys(
     come; the same call goes on where it was interrupted, and a larger ``n_toys`` adds to what is there.
 
     Args:
-        make: Makes the experiment, once per process. For other processes it must be a function of a module or of the
-            main program (guarded by ``if __name__ == "__main__"``), or an object that can be pickled.
+        make: Makes the experiment, once per process. For other processes it may be any function, also one of a
+            notebook, but what it needs must be sent with it: let it read from files. A script that uses other processes
+            must be guarded by ``if __name__ == "__main__"``.
         n_toys: Toys at each point.
         points: True values of parameters.
         seed: Seed of all toys.

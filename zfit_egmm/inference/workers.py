@@ -5,14 +5,17 @@ from __future__ import annotations
 import multiprocessing
 import os
 import pickle
+import sys
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, CancelledError, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
+import cloudpickle
 import numpy as np
 
 ONE_THREAD = {
@@ -59,10 +62,10 @@ def run_in_pool(make: Callable[[], Any], tasks: Sequence[Task], n_workers: int) 
     A process that dies costs the toys that were running, which are run again.
 
     Raises:
-        TypeError: If ``make`` cannot be pickled.
-        RuntimeError: If the processes die again and again.
+        TypeError: If ``make`` cannot be sent.
+        RuntimeError: If the processes die when they start, or again and again.
     """
-    content = _pickled(make)
+    content = _packed(make, by_reference=_main_is_importable())
     left, crashes = list(tasks), 0
     while left:
         started: list[Task] = []
@@ -78,8 +81,7 @@ def run_in_pool(make: Callable[[], Any], tasks: Sequence[Task], n_workers: int) 
             if crashes >= MOST_CRASHES:
                 raise RuntimeError(
                     f"all {n_workers} worker processes died {crashes} times without finishing a toy. Run the toys with "
-                    "workers=1 to see why; in a script, everything that is not a definition must stand below "
-                    'if __name__ == "__main__":, and each process needs its own memory'
+                    "workers=1 to see why; each process needs its own memory"
                 ) from None
 
 
@@ -97,7 +99,7 @@ def run_on_dask(make: Callable[[], Any], tasks: Sequence[Task], client: Any) -> 
     """
     from distributed import as_completed
 
-    content = _pickled_for_dask(make)
+    content = _packed(make, by_reference=False)
     left, losses = dict(enumerate(tasks)), 0
     while left:
         # A copy on every worker. If all that hold one die, the tasks that wait for it are cancelled, and sent again.
@@ -128,7 +130,9 @@ def _run_pool_once(
     content: bytes, tasks: Sequence[Task], n_workers: int, started: list[Task]
 ) -> Iterator[tuple[Task, Rows]]:
     context = multiprocessing.get_context("spawn")
-    with _environment(ONE_THREAD), ProcessPoolExecutor(n_workers, context, initializer=_die_with_parent) as pool:
+    has_started = context.Event()
+    options: dict[str, Any] = {"mp_context": context, "initializer": _begin, "initargs": (has_started,)}
+    with _environment(ONE_THREAD), _main_left_out(), ProcessPoolExecutor(n_workers, **options) as pool:
         waiting = iter(tasks)
         running: dict[Future, Task] = {}
         try:
@@ -144,12 +148,21 @@ def _run_pool_once(
                 for future in sorted(done, key=lambda one: one.exception() is not None):
                     task = running.pop(future)
                     yield task, future.result()
+        except BrokenProcessPool:
+            if has_started.is_set():
+                raise
+            raise RuntimeError(
+                "the worker processes die when they start. In a script, everything that is not a definition must stand "
+                'below if __name__ == "__main__":, because each of them runs the script as well; each also needs its '
+                "own memory"
+            ) from None
         finally:
             pool.shutdown(wait=False, cancel_futures=True)
 
 
-def _die_with_parent() -> None:
+def _begin(has_started: Any) -> None:
     """End this worker when the main process is gone, killed for example, rather than wait for tasks forever."""
+    has_started.set()
     parent = multiprocessing.parent_process()
 
     def watch() -> None:
@@ -174,20 +187,37 @@ def _run_task(content: bytes, task: Task) -> Rows:
         return task.run(_experiments[content])
 
 
-def _pickled(make: Callable[[], Any]) -> bytes:
+def _packed(make: Callable[[], Any], *, by_reference: bool) -> bytes:
+    """``make`` as bytes: by the name of its module where other processes can import that, else with its code."""
+    if by_reference:
+        with suppress(pickle.PicklingError, AttributeError, TypeError):
+            return pickle.dumps(make)
     try:
-        return pickle.dumps(make)
-    except (pickle.PicklingError, AttributeError, TypeError) as error:
+        return cloudpickle.dumps(make)
+    except Exception as error:
         raise TypeError(
-            f"{make!r} cannot be sent to other processes ({error}): use a function defined at the top level of a "
-            "module or script, functools.partial of one, workers=1, or a Dask client"
-        ) from None
+            f"{make!r} cannot be sent to other processes ({error}): let it read from files what it needs, or use "
+            "workers=1"
+        ) from error
 
 
-def _pickled_for_dask(make: Callable[[], Any]) -> bytes:
-    import cloudpickle
+def _main_is_importable() -> bool:
+    """Whether other processes can import the main program, which they do when they start."""
+    main = sys.modules["__main__"]
+    file = getattr(main, "__file__", None)
+    return main.__spec__ is not None or (file is not None and Path(file).is_file())
 
-    return cloudpickle.dumps(make)
+
+@contextmanager
+def _main_left_out() -> Iterator[None]:
+    """Keep new processes from importing a main program that is no file, such as a script that is piped to Python."""
+    main = sys.modules["__main__"]
+    file = None if _main_is_importable() else vars(main).pop("__file__", None)
+    try:
+        yield
+    finally:
+        if file is not None:
+            main.__file__ = file
 
 
 def _plain(row: Mapping[str, Any]) -> dict[str, Any]:

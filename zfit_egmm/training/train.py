@@ -149,7 +149,10 @@ def _density(loop: Loop, config: TrainingConfig, settings: Settings, doubts: Seq
     best = [part.weights for part in loop.parts]
     n_check = CHECK_EVENTS if model.validation is None else len(model.validation)
     part = np.random.default_rng([config.seed, 2]).permutation(len(model.training))[:n_check]
-    losses, shares = loop.optimiser.event_losses(model.training.part(part), best), model.training.weights[part].astype(float)
+    losses, shares = (
+        loop.optimiser.event_losses(model.training.part(part), best),
+        model.training.weights[part].astype(float),
+    )
     shares /= shares.sum()
     total = losses.sum(axis=1)
     entries, remark = model.remarks(best)
