@@ -1,7 +1,7 @@
 """Integrals over parts of the box deviate as much as they state, at the number of points where the search stops.
 
-The width of 400 pulls is known to 0.05. Without counting how badly eight scramblings know their spread it would be 1.18;
-where the search states the error that made it stop, and that is low by chance, about 1.4.
+The width of 400 pulls is known to 0.05. Without counting how badly eight scramblings know their spread, or where the
+search states the error that made it stop and that is low by chance, it is larger.
 """
 
 from __future__ import annotations
