@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import warnings
 from collections.abc import Callable
 from functools import cached_property
@@ -263,17 +264,20 @@ class Region:
         return tuple(cells)
 
     def _enough_points(self) -> Points:
-        """Fewest points, in powers of two, whose error is below the tolerance at several theta."""
+        """Fewest points, in powers of two, whose error is below the tolerance at several theta.
+
+        They have other scramblings than those of the search, which may stop where its own error is low by chance.
+        """
         trials = self._trials()
         n_points = FEWEST_POINTS
         while True:
-            points = self.walk.points(n_points)
+            points = self.walk.points(n_points, is_trial=True)
             errors = [self._relative_errors(points, *trial) for trial in trials]
             worst = [max(error[k] for error in errors) for k in range(len(errors[0]))]
             if worst[0] <= self.tolerance or points.kind == "exact":
                 # Part of the points may do; their values tell already.
-                enough = max((2**k for k, error in enumerate(worst) if error <= self.tolerance), default=1)
-                return self.walk.points(len(points) // enough)
+                n_halvings = sum(1 for _ in itertools.takewhile(lambda error: error <= self.tolerance, worst[1:]))
+                return self.walk.points(len(points) // 2**n_halvings)
             if 2 * len(points) > MOST_POINTS:
                 break
             # The error falls about as one over the number of points.
@@ -283,7 +287,7 @@ class Region:
             f"more than the tolerance of {self.tolerance:.1e} (said once per region)",
             stacklevel=2,
         )
-        return points
+        return self.walk.points(len(points))
 
     def _trials(self) -> list[tuple[np.ndarray, np.ndarray | None]]:
         """Some theta in the trained range, with events for marginals."""

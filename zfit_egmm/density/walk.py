@@ -154,9 +154,9 @@ class Walk:
         """Number of categories of each sampled axis, zero for continuous ones."""
         return tuple(self.n_choices(axis) for axis in self.sampled)
 
-    def points(self, n_points: int) -> Points:
-        """Points to integrate the sampled axes with."""
-        return Points.make(self.point_choices, n_points)
+    def points(self, n_points: int, *, is_trial: bool = False) -> Points:
+        """Points to integrate the sampled axes with, see :meth:`Points.make`."""
+        return Points.make(self.point_choices, n_points, is_trial)
 
 
 @dataclass(frozen=True)

@@ -42,7 +42,7 @@ class ProjectedEGMM(DensityPDF):
         name: str | None = None,
         label: str | None = None,
     ) -> None:
-        kept, integrated = _divided(pdf, obs, limits)
+        kept, integrated = divided(pdf, obs, limits)
         self._density = pdf.density
         self._has_warned: set[str] = set()
         self._limits_of_samples: dict[zfit.Space, zfit.Space] = {}
@@ -73,6 +73,27 @@ class ProjectedEGMM(DensityPDF):
         }
         return ProjectedEGMM(pdf, **{**arguments, **changes})
 
+    def create_projection_pdf(
+        self,
+        *,
+        limits: Any = None,
+        obs: Any = None,
+        options: Any = None,
+        name: str | None = None,
+        label: str | None = None,
+        extended: Any = None,
+        norm: Any = None,
+    ) -> ProjectedEGMM:
+        """The PDF of fewer of the observables, see :meth:`EGMM.create_projection_pdf`."""
+        del options
+        kept, integrated = divided(self, obs, limits)
+        if extended in (None, True):
+            extended = self.get_yield() if self.is_extended else False
+        integrated = integrated * self._integrated
+        return ProjectedEGMM(
+            self._source, obs=kept, limits=integrated, extended=extended, norm=norm, name=name, label=label
+        )
+
     @supports()
     def _unnormalized_pdf(self, x: zfit.Data, params: Mapping[str, tf.Tensor]) -> tf.Tensor:
         limits = limits_of(self._density, self._integrated)
@@ -81,7 +102,7 @@ class ProjectedEGMM(DensityPDF):
     @supports()
     def _integrate(self, limits: zfit.Space, norm: Any, options: Any, params: Any = None) -> tf.Tensor:
         del norm, params
-        return self._source.integrate(_joined(self._source, limits, self._integrated), norm=False, options=options)
+        return self._source.integrate(joined(self._source, limits, self._integrated), norm=False, options=options)
 
     @supports()
     def _partial_integrate(
@@ -94,12 +115,16 @@ class ProjectedEGMM(DensityPDF):
     @supports()
     def _sample(self, n: tf.Tensor, limits: zfit.Space, params: Any = None) -> tf.Tensor:
         del params
-        events = self._source.sample(n, _joined(self._source, limits, self._integrated)).value()
+        events = self._source.sample(n, joined(self._source, limits, self._integrated)).value()
         return tf.gather(events, [self._source.obs.index(name) for name in self.obs], axis=1)
 
 
-def _divided(pdf: EGMM, obs: Any, limits: Any) -> tuple[zfit.Space, zfit.Space]:
-    """Spaces that are kept and integrated out, both with limits."""
+def divided(pdf: zfit.pdf.BasePDF, obs: Any, limits: Any) -> tuple[zfit.Space, zfit.Space]:
+    """Spaces that are kept and integrated out, both with limits.
+
+    Raises:
+        ValueError: If observables are unknown, kept and integrated, or neither.
+    """
     if obs is None and limits is None:
         raise ValueError("give obs, the observables to keep, or limits, the range of those to integrate out")
     spaces = {"obs": obs, "limits": limits}
@@ -124,6 +149,6 @@ def _divided(pdf: EGMM, obs: Any, limits: Any) -> tuple[zfit.Space, zfit.Space]:
     return spaces["obs"], spaces["limits"]
 
 
-def _joined(pdf: EGMM, kept: zfit.Space, integrated: zfit.Space) -> zfit.Space:
+def joined(pdf: zfit.pdf.BasePDF, kept: zfit.Space, integrated: zfit.Space) -> zfit.Space:
     """The space of both, in the order of the PDF."""
     return (kept.with_binning(None) * integrated).with_obs(pdf.obs)
