@@ -6,14 +6,15 @@ from dataclasses import replace
 
 import numpy as np
 
-from zfit_egmm import Density, Observable
-from zfit_egmm.families.egmm.autoregressive import Autoregressive
-from zfit_egmm.families.egmm.networks import SmoothNetwork
-from zfit_egmm.coordinates.theta import Bend, Stretch, ThetaScaling
+from zfit_egmm import Observable
 from zfit_egmm.coordinates.projection import build_projection
+from zfit_egmm.coordinates.theta import Bend, Stretch, ThetaScaling
+from zfit_egmm.families.egmm.autoregressive import Autoregressive
+from zfit_egmm.families.egmm.density import MixtureDensity
+from zfit_egmm.families.egmm.networks import SmoothNetwork
 
 
-def random_density(seed: int = 0, physical_inputs: bool = True, is_bent: bool = False) -> Density:
+def random_density(seed: int = 0, physical_inputs: bool = True, is_bent: bool = False) -> MixtureDensity:
     """Two continuous observables and a discrete one given one theta, with random weights and random projections.
 
     A bent one has two kinks in theta, which it also sees on a stretched axis.
@@ -35,7 +36,7 @@ def random_density(seed: int = 0, physical_inputs: bool = True, is_bent: bool = 
         observables, network, scaling.n_theta, latent_ranges, projections, len(scaling.bends)
     )
     weights = autoregressive.initial_weights(rng)
-    return Density(
+    return MixtureDensity(
         observables,
         ("coupling",),
         scaling,
