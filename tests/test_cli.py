@@ -172,7 +172,7 @@ def test_the_example_is_a_valid_configuration(run, tmp_path):
 
 
 def test_the_commented_options_of_the_example_are_valid(tmp_path):
-    text = re.sub(r"^  # (weights|time_budget|epochs):", r"  \1:", example_text(), flags=re.MULTILINE)
+    text = re.sub(r"^  # (weights|time_budget|epochs|model(?=: {)):", r"  \1:", example_text(), flags=re.MULTILINE)
     path = tmp_path / "train.yaml"
     path.write_text(text)
     config = read_config(path)
