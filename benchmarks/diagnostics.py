@@ -24,7 +24,6 @@ from threadpoolctl import threadpool_limits
 
 from zfit_egmm import Density, TrainingConfig, train
 from zfit_egmm.demo import toy
-from zfit_egmm.density.pit import conditional_cdf
 from zfit_egmm.diagnostics.auc import ScoredPairs
 from zfit_egmm.diagnostics.calibration import N_BINS, calibration
 from zfit_egmm.diagnostics.comparison import log_densities, model_events
@@ -128,7 +127,7 @@ def divergences(density: Density, sample: EventSample) -> dict:
 def p_values(density: Density, sample: EventSample, seed: int) -> dict:
     """Tests of uniformity, factor by factor; the chi squares are of the same bins and have to agree."""
     ours = calibration(density, sample, seed=seed)
-    transforms = conditional_cdf(density, sample.x, sample.theta, seed=seed)
+    transforms = density.to_uniform(sample.x, sample.theta, seed=seed)
     counts = [np.histogram(u, np.linspace(0, 1, N_BINS + 1))[0] for u in transforms.T]
     return {
         "zfit_egmm_smooth": [factor.smooth.p_value for factor in ours.factors],

@@ -38,12 +38,12 @@ def measure_density() -> dict:
     """Rates of a density with random weights on the toy's observables."""
     import numpy as np
 
-    from zfit_egmm import Density
+    from zfit_egmm.coordinates.projection import build_projection
+    from zfit_egmm.coordinates.theta import ThetaScaling
     from zfit_egmm.demo import toy
     from zfit_egmm.families.egmm.autoregressive import Autoregressive
+    from zfit_egmm.families.egmm.density import MixtureDensity
     from zfit_egmm.families.egmm.networks import SmoothNetwork
-    from zfit_egmm.coordinates.theta import ThetaScaling
-    from zfit_egmm.coordinates.projection import build_projection
 
     sample = toy.grid_sample(200, seed=1)
     network = SmoothNetwork(HIDDEN, N_COMPONENTS)
@@ -52,7 +52,7 @@ def measure_density() -> dict:
     projections = tuple(build_projection(o, sample.column(o.name)) for o in sample.observables)
     autoregressive = Autoregressive(sample.observables, network, scaling.n_theta, ranges, projections)
     weights = autoregressive.initial_weights(np.random.default_rng(0))
-    density = Density(
+    density = MixtureDensity(
         sample.observables,
         sample.theta_names,
         scaling,
@@ -72,14 +72,16 @@ def measure_density() -> dict:
 
 def measure_training() -> dict:
     """Seconds per million events and epoch of the standard network, compilation left out."""
-    from zfit_egmm import TrainingConfig, train
+    from zfit_egmm import MixtureSettings, TrainingConfig, train
     from zfit_egmm.demo import toy
     from zfit_egmm.families.egmm.networks import SmoothNetwork
 
     sample = toy.grid_sample(5000, seed=1)
     result = {}
     for hidden in ((64, 64), (96, 96)):
-        config = TrainingConfig(epochs=20, batch_size=4096, network=SmoothNetwork(hidden, 20), stop_patience=100)
+        config = TrainingConfig(
+            epochs=20, batch_size=4096, model=MixtureSettings(SmoothNetwork(hidden, 20)), stop_patience=100
+        )
         rows = train(sample, config, progress=False).training["history"]
         seconds = (rows[-1]["seconds"] - rows[0]["seconds"]) / (len(rows) - 1)
         result[f"train_s_per_1e6_events_and_epoch_{hidden[0]}"] = round(seconds / (0.85 * sample.n_events) * 1e6, 2)

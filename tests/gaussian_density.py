@@ -1,20 +1,22 @@
-"""A density with the protocol of a learned one, known exactly, that can be distorted by a known amount."""
+"""A density that is known exactly, and can be distorted by a known amount."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 import numpy as np
-from scipy.special import logsumexp, ndtr, ndtri
+import tensorflow as tf
+from known_density import KnownDensity
+from scipy.special import ndtr, ndtri
 
 from zfit_egmm import EventSample, Observable
+from zfit_egmm.density.axes import Axes
 
 LIMIT = 6.0
 TAIL = (2.5, 3.5)
+NOTHING = -1e4
+"""Log density where there is none, whose gradient is finite too."""
 
 
-@dataclass(frozen=True)
-class GaussianDensity:
+class GaussianDensity(KnownDensity, kind="test-gaussian"):
     """Gaussians of width one in a box; the mean of the first follows theta, the second follows the first.
 
     Args:
@@ -27,52 +29,40 @@ class GaussianDensity:
         has_theta: Whether there is a theta at all.
     """
 
-    n_observables: int = 3
-    width: float = 1.0
-    shift: float = 0.0
-    correlation: float = 0.0
-    tail: float = 0.0
-    slope: float = 0.5
-    has_theta: bool = True
-
-    @property
-    def observables(self):
-        return tuple(Observable(f"x{number}", -LIMIT, LIMIT, unit="GeV") for number in range(self.n_observables))
-
-    @property
-    def theta_names(self):
-        return ("theta",) if self.has_theta else ()
-
-    @property
-    def theta_range(self):
-        return ((-1.0, 1.0),) if self.has_theta else ()
+    def __init__(
+        self, n_observables=3, width=1.0, shift=0.0, correlation=0.0, tail=0.0, slope=0.5, has_theta=True
+    ) -> None:
+        observables = tuple(Observable(f"x{number}", -LIMIT, LIMIT, unit="GeV") for number in range(n_observables))
+        axes = Axes(observables, ("theta",), ((-1.0, 1.0),)) if has_theta else Axes(observables)
+        choices = {"width": width, "shift": shift, "correlation": correlation, "tail": tail, "slope": slope}
+        super().__init__(axes, n_observables=n_observables, has_theta=has_theta, **choices)
 
     def _gaussian(self, axis, x, theta):
-        """Mean and width of an observable given those before."""
+        """Mean and width of an observable given those before, from arrays or tensors."""
         if axis == 0:
-            mean = self.shift + (self.slope * np.atleast_2d(theta)[:, 0] if self.has_theta else 0.0)
-            return np.broadcast_to(mean, len(x)), self.width
+            return self.shift + (self.slope * theta[..., 0] if self.has_theta else 0.0), self.width
         if axis == 1:
             return self.correlation * x[:, 0], np.sqrt(1 - self.correlation**2)
-        return np.zeros(len(x)), 1.0
+        return 0.0, 1.0
 
-    def log_prob(self, x, theta=None):
-        x = np.asarray(x, dtype=float)
-        total = np.zeros(len(x))
+    def _log_prob(self, x, theta):
+        total = tf.zeros_like(x[:, 0])
         for axis in range(self.n_observables):
             mean, width = self._gaussian(axis, x, theta)
-            mass = ndtr((LIMIT - mean) / width) - ndtr((-LIMIT - mean) / width)
-            log_density = -0.5 * ((x[:, axis] - mean) / width) ** 2 - np.log(np.sqrt(2 * np.pi) * width * mass)
+            mass = _ndtr((LIMIT - mean) / width) - _ndtr((-LIMIT - mean) / width)
+            norm = tf.math.log(np.sqrt(2 * np.pi) * width * mass)
+            log_density = -0.5 * ((x[:, axis] - mean) / width) ** 2 - norm
             if axis == 0 and self.tail:
-                with np.errstate(divide="ignore"):
-                    flat = np.log(((x[:, 0] > TAIL[0]) & (x[:, 0] < TAIL[1])) / (TAIL[1] - TAIL[0]))
+                is_tail = (x[:, 0] > TAIL[0]) & (x[:, 0] < TAIL[1])
+                flat = tf.where(is_tail, tf.constant(-np.log(TAIL[1] - TAIL[0]), tf.float64), NOTHING)
                 parts = [log_density + np.log1p(-self.tail), flat + np.log(self.tail)]
-                log_density = logsumexp(parts, axis=0)
+                log_density = tf.reduce_logsumexp(tf.stack(parts), axis=0)
             total += log_density
         return total
 
     def sample(self, n, theta=None, *, seed=None):
         rng = np.random.default_rng(seed)
+        theta = None if theta is None else np.atleast_1d(np.asarray(theta, dtype=float))
         x = np.zeros((n, self.n_observables))
         for axis in range(self.n_observables):
             mean, width = self._gaussian(axis, x, theta)
@@ -83,8 +73,9 @@ class GaussianDensity:
                 x[is_tail, 0] = rng.uniform(*TAIL, is_tail.sum())
         return np.clip(x, -LIMIT, LIMIT)
 
-    def conditional_cdf(self, x, theta=None, *, seed=0):
+    def to_uniform(self, x, theta=None, *, seed=0):
         del seed
+        theta = None if theta is None else np.atleast_1d(np.asarray(theta, dtype=float))
         result = np.empty_like(x)
         for axis in range(self.n_observables):
             mean, width = self._gaussian(axis, x, theta)
@@ -94,6 +85,10 @@ class GaussianDensity:
                 flat = np.clip((x[:, 0] - TAIL[0]) / (TAIL[1] - TAIL[0]), 0, 1)
                 result[:, 0] = (1 - self.tail) * result[:, 0] + self.tail * flat
         return result
+
+
+def _ndtr(z):
+    return 0.5 * tf.math.erfc(-tf.convert_to_tensor(z, tf.float64) / np.sqrt(2))
 
 
 def events(density, n, seed, *, kind="plain"):

@@ -12,13 +12,14 @@ import zfit
 import zfit_pdf as benchmark
 import zfit_pdf_toys as toys
 
-from zfit_egmm import Density, EventSample, Observable, TrainingConfig, train
+from zfit_egmm import Density, EventSample, MixtureSettings, Observable, TrainingConfig, train
+from zfit_egmm.coordinates.projection import build_projection
+from zfit_egmm.coordinates.theta import ThetaScaling
 from zfit_egmm.demo import toy
 from zfit_egmm.families.egmm.autoregressive import Autoregressive
+from zfit_egmm.families.egmm.density import MixtureDensity
 from zfit_egmm.families.egmm.networks import SmoothNetwork
-from zfit_egmm.coordinates.theta import ThetaScaling
 from zfit_egmm.pdf import EGMM
-from zfit_egmm.coordinates.projection import build_projection
 
 
 @pytest.fixture(scope="module")
@@ -31,7 +32,7 @@ def small_density() -> Density:
     projections = tuple(build_projection(one, sample.column(one.name)) for one in sample.observables)
     autoregressive = Autoregressive(sample.observables, network, scaling.n_theta, ranges, projections)
     weights = autoregressive.initial_weights(rng)
-    return Density(
+    return MixtureDensity(
         sample.observables,
         sample.theta_names,
         scaling,
@@ -59,7 +60,9 @@ def shift_density() -> Density:
     observables = [Observable("a", -4, 4), Observable("b", -4, 4)]
     sample = EventSample(observables, x[is_inside], theta=theta[is_inside, np.newaxis], theta_names=("shift",))
     return train(
-        sample, TrainingConfig.preset("fast", seed=1, epochs=8, network=SmoothNetwork((12,), 4)), progress=False
+        sample,
+        TrainingConfig.preset("fast", seed=1, epochs=8, model=MixtureSettings(SmoothNetwork((12,), 4))),
+        progress=False,
     )
 
 

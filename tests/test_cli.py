@@ -16,11 +16,11 @@ from builders import random_density
 from command_line import PROGRAM, Result
 
 import zfit_egmm
-from zfit_egmm import Density, Observable, archive
+from zfit_egmm import Density, MixtureSettings, Observable, archive
 from zfit_egmm.cli.config import example_text, read_config
 from zfit_egmm.cli.output import theta_values
-from zfit_egmm.families.egmm.networks import PaperNetwork, SmoothNetwork
 from zfit_egmm.events.root import write_columns
+from zfit_egmm.families.egmm.networks import PaperNetwork, SmoothNetwork
 
 COMMANDS = ("demo", "train", "sample", "info")
 
@@ -69,7 +69,7 @@ cut = "mass > 0.1"
 [training]
 preset = "fast"
 epochs = 2
-network = {{ kind = "smooth", hidden = [6], n_components = 3 }}
+model = {{ name = "egmm", network = {{ kind = "smooth", hidden = [6], n_components = 3 }} }}
 """
 
 SMALL = {
@@ -172,14 +172,14 @@ def test_the_example_is_a_valid_configuration(run, tmp_path):
 
 
 def test_the_commented_options_of_the_example_are_valid(tmp_path):
-    text = re.sub(r"^  # (weights|time_budget|epochs|network):", r"  \1:", example_text(), flags=re.MULTILINE)
+    text = re.sub(r"^  # (weights|time_budget|epochs|model(?=: {)):", r"  \1:", example_text(), flags=re.MULTILINE)
     path = tmp_path / "train.yaml"
     path.write_text(text)
     config = read_config(path)
     assert config.input.weights == "event_weight"
     assert config.training.config().time_budget == 600
     assert config.training.config().epochs == 40
-    assert config.training.config().network == SmoothNetwork()
+    assert config.training.config().model == MixtureSettings(SmoothNetwork((96, 96), n_components=20))
 
 
 def test_config_fields_arrive(tmp_path):
@@ -191,8 +191,7 @@ def test_config_fields_arrive(tmp_path):
         "batch_size": 64,
         "learning_rate": 0.01,
         "validation_fraction": 0.25,
-        "projection": "smooth",
-        "network": {"kind": "paper", "n_components": 5, "b2": 4},
+        "model": {"name": "egmm", "projection": "smooth", "network": {"kind": "paper", "n_components": 5, "b2": 4}},
     }
     axes = [{"name": "mass", "low": 0, "high": 10, "unit": "GeV", "linear_fraction": 0.2}]
     config = read_config(_config(tmp_path / "a.yaml", training=training, observables=axes, output="b.egmm")).training
@@ -205,8 +204,7 @@ def test_config_fields_arrive(tmp_path):
         batch_size=64,
         learning_rate=0.01,
         validation_fraction=0.25,
-        projection="smooth",
-        network=PaperNetwork(n_components=5, b2=4),
+        model=MixtureSettings(PaperNetwork(n_components=5, b2=4), projection="smooth"),
     )
 
 
@@ -261,16 +259,25 @@ def test_config_with_wrong_entries(run, tmp_path, changes, lines):
     assert all(line.startswith(start) for line, start in zip(found[1:], lines, strict=False))
 
 
+def _mixture(network: dict) -> dict:
+    """Settings of the mixture family with a network."""
+    return {"name": "egmm", "network": network}
+
+
 @pytest.mark.parametrize(
     ("training", "message"),
     [
         ({"preset": "quick"}, "no preset 'quick'; there are: fast, standard"),
         ({"epochs": -1}, "epochs must be positive.*, got -1"),
         ({"seed": -1}, "seed must be a non-negative integer, got -1"),
-        ({"network": {"kind": "smooth", "depth": 3}}, "network: .*'depth'"),
-        ({"network": {"kind": "paper", "n_components": 0}}, "n_components must be positive, got 0"),
-        ({"network": {"hidden": [0]}}, "hidden must list at least one positive layer width"),
-        ({"network": {"hidden": ["wide"]}}, "network.*'wide'"),
+        ({"model": "flow"}, "training: model: name must be one of .*egmm.*, got 'flow'"),
+        ({"model": {"network": None}}, "training: model: name must be one of .*egmm.*, got None"),
+        ({"model": {"name": "egmm", "depth": 3}}, "the model egmm has no depth; it has network and projection"),
+        ({"model": _mixture({"kind": "deep"})}, "network: kind must be one of .*smooth.*, got 'deep'"),
+        ({"model": _mixture({"kind": "smooth", "depth": 3})}, "network: a smooth network has no depth; it has hidden"),
+        ({"model": _mixture({"kind": "paper", "n_components": 0})}, "n_components must be positive, got 0"),
+        ({"model": _mixture({"hidden": [0]})}, "hidden must list at least one positive layer width"),
+        ({"model": _mixture({"hidden": ["wide"]})}, "'wide'"),
     ],
     ids=str,
 )
@@ -342,8 +349,8 @@ def test_an_existing_output_names_the_option(run, tmp_path):
         ({"input": {"cut": "mass < 1"}}, r"the sample has \d\d events .*need at least 100. Add events"),
         ({"input": {"weights": "c - 2"}}, r"the weights sum to -\d+; a density needs a positive total weight"),
         (
-            {"training": {"network": {"hidden": [3000]}}},
-            r"weights for \d+ effective training events; leave network=None",
+            {"training": {"model": _mixture({"hidden": [3000]})}},
+            r"weights for \d+ effective training events; leave its size to be chosen",
         ),
     ],
     ids=str,
@@ -370,7 +377,7 @@ def test_train_from_toml_then_look_and_sample(run, tmp_path, events):
     assert "parameter coupling: trained from -1 to 1" in shown
     assert re.search(r"training: 2 epochs over \d+ events", shown)
     described = json.loads(run("info", "learned.egmm", "--json").out)
-    assert described["network"] == {
+    assert described["state"]["network"] == {
         "kind": "smooth",
         "hidden": [6],
         "n_components": 3,
@@ -473,7 +480,7 @@ def test_info(run, model):
     assert (result.code, result.err) == (0, "")
     for text in (
         "Density(mass, jets, angle | coupling)",
-        "smooth network",
+        "kind egmm",
         "100 to 200",
         "GeV",
         "discrete",
@@ -505,7 +512,7 @@ def test_an_ensemble_is_trained_looked_at_and_sampled(run, tmp_path, events):
     assert result.code == 0, result.err
     assert sorted(entry.name for entry in tmp_path.iterdir()) == ["many.egmm", "train.yaml"]
     shown = run("info", "many.egmm").out
-    assert "EnsembleDensity(2 members, Density(mass | coupling))" in shown
+    assert "EnsembleDensity(2 members, MixtureDensity(mass | coupling))" in shown
     assert re.search("member 1, training: .*\n.*\nmember 2, training: ", shown)
     members = json.loads(run("info", "many.egmm", "--json").out)["members"]
     assert [entry["theta_names"] for entry in members] == [["coupling"]] * 2
@@ -522,12 +529,12 @@ def test_unusable_models(run, model, tmp_path, command):
     (tmp_path / "text.egmm").write_text("not a model")
     (tmp_path / "short.egmm").write_bytes(model.read_bytes()[:3000])
     archive.write(tmp_path / "other.egmm", {}, {}, kind="checkpoint", version=1)
-    archive.write(tmp_path / "newer.egmm", {}, {}, kind="model", version=99)
+    archive.write(tmp_path / "newer.egmm", {}, {}, kind="density", version=99)
     for name, message in {
         "none.egmm": r"^no file none.egmm \(looked from .*\)$",
-        "text.egmm": r"^text.egmm is not a zfit_egmm model file, or it is truncated or corrupted \(.*; copy or create",
-        "short.egmm": r"^short.egmm is not a zfit_egmm model file, or it is truncated or corrupted",
-        "other.egmm": r"^other.egmm holds a 'checkpoint', not a 'model'$",
+        "text.egmm": r"^text.egmm is not a zfit_egmm density file, or it is truncated or corrupted \(.*; copy or",
+        "short.egmm": r"^short.egmm is not a zfit_egmm density file, or it is truncated or corrupted",
+        "other.egmm": r"^other.egmm holds a 'checkpoint', not a 'density'$",
         "newer.egmm": r"^newer.egmm has format version 99, but this zfit_egmm reads up to \d+; update zfit_egmm$",
     }.items():
         assert re.search(message, run(command, name, *options).error)
@@ -541,7 +548,7 @@ def test_errors_in_a_process_of_its_own(tmp_path):
     assert result.out == ""
     assert "Traceback" not in result.err
     # TensorFlow may write lines of its own before.
-    assert result.err.splitlines()[-1].startswith("error: text.egmm is not a zfit_egmm model file")
+    assert result.err.splitlines()[-1].startswith("error: text.egmm is not a zfit_egmm density file")
 
 
 def test_full_tracebacks_on_demand(run, monkeypatch):

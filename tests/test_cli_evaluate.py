@@ -12,7 +12,6 @@ from zfit_egmm.cli.evaluate import read_events
 from zfit_egmm.density.composed.ensemble import EnsembleDensity
 from zfit_egmm.diagnostics import evaluation as module
 from zfit_egmm.events.root import write_columns
-from zfit_egmm.density.files import save_ensemble
 
 
 @pytest.fixture
@@ -113,7 +112,7 @@ def test_events_are_read_with_the_axes_of_the_model(signal_file, h4l_density):
 
 def test_ensembles_are_evaluated_too(run, mass_file, plain_density, tmp_path, only):
     only("spectra", "coverage", "calibration")
-    save_ensemble(EnsembleDensity([plain_density, plain_density]), tmp_path / "both.egmm")
+    EnsembleDensity([plain_density, plain_density]).save(tmp_path / "both.egmm")
     result = run("evaluate", "both.egmm", mass_file, "--tree", "events", "-n", 1000)
     assert result.code == 0, result
     content = json.loads(Path("egmm_evaluate/evaluate.json").read_text())

@@ -1,14 +1,15 @@
 from __future__ import annotations
 
+import json
 from dataclasses import FrozenInstanceError
 
 import numpy as np
 import pytest
 
-from zfit_egmm import Observable, TrainingConfig
+from zfit_egmm import MixtureSettings, Observable, TrainingConfig
 from zfit_egmm.families.egmm.autoregressive import Autoregressive
 from zfit_egmm.families.egmm.networks import PaperNetwork, SmoothNetwork
-from zfit_egmm.training.config import PRESETS, resolve, validation_fraction
+from zfit_egmm.training.config import preset_names, resolve, validation_fraction
 
 FOUR = tuple(Observable(name, 0, 1) for name in "abcd")
 
@@ -25,7 +26,7 @@ def _n_weights(network, n_theta: int) -> list[int]:
 def test_the_toy_preset_has_the_published_number_of_weights():
     """18k to 85k trainable parameters for four observables and two parameters, appendix of the paper."""
     assert _n_weights(PaperNetwork(), 2) == [18090, 54770, 68940, 84750]
-    assert _n_weights(TrainingConfig.preset("paper-toy").network, 2) == [18090, 54770, 68940, 84750]
+    assert _n_weights(TrainingConfig.preset("paper-toy").model.network, 2) == [18090, 54770, 68940, 84750]
 
 
 @pytest.mark.parametrize(
@@ -55,9 +56,9 @@ def test_the_toy_preset_has_the_published_number_of_weights():
 def test_published_presets(name, network, settings):
     """Tables 6, 5 and 3 of Menary and Price, and the text around them."""
     config = TrainingConfig.preset(name)
-    assert config.network == PaperNetwork(**network)
+    assert config.model == MixtureSettings(PaperNetwork(**network), projection="linear")
     assert {key: getattr(config, key) for key in settings} == settings
-    assert (config.projection, config.schedule, config.learning_rate) == ("linear", "plateau", 1e-3)
+    assert (config.schedule, config.learning_rate) == ("plateau", 1e-3)
     assert config.average_decay == 0
 
 
@@ -66,21 +67,23 @@ def test_own_presets():
     for name in ("fast", "standard", "thorough"):
         config = TrainingConfig.preset(name)
         assert config.quality == name
-        assert (config.network, config.epochs, config.time_budget) == (None, None, None)
-        assert (config.projection, config.schedule) == ("smooth", "cosine")
+        assert (config.epochs, config.time_budget, config.schedule) == (None, None, "cosine")
+        assert config.model == MixtureSettings(network=None, projection="smooth")
 
 
-@pytest.mark.parametrize("name", PRESETS)
+@pytest.mark.parametrize("name", preset_names())
 def test_presets_can_be_changed(name):
-    config = TrainingConfig.preset(name, seed=7, time_budget=60, network=SmoothNetwork(hidden=(4,)))
-    assert (config.seed, config.time_budget, config.network.hidden) == (7, 60, (4,))
-    assert PRESETS[name].seed == 0
-    assert config.validation_fraction == PRESETS[name].validation_fraction
+    settings = MixtureSettings(SmoothNetwork(hidden=(4,)))
+    config, unchanged = TrainingConfig.preset(name, seed=7, time_budget=60, model=settings), TrainingConfig.preset(name)
+    assert (config.seed, config.time_budget, config.model) == (7, 60, settings)
+    assert unchanged.seed == 0
+    assert config.validation_fraction == unchanged.validation_fraction
 
 
 def test_unknown_preset():
     with pytest.raises(
-        ValueError, match="no preset 'quick'; there are: fast, standard, thorough, paper-toy, paper-ewzjj"
+        ValueError,
+        match="no preset 'quick'; there are: fast, standard, thorough, paper-ewzjj-12d, paper-ewzjj-4d, paper-toy",
     ):
         TrainingConfig.preset("quick")
 
@@ -98,8 +101,8 @@ def test_unknown_field():
     [
         ({"quality": "best"}, "quality must be one of fast, standard, thorough, got 'best'"),
         ({"schedule": "step"}, "schedule must be 'cosine' or 'plateau', got 'step'"),
-        ({"projection": "cubic"}, "projection must be 'smooth' or 'linear', got 'cubic'"),
-        ({"network": "smooth"}, "network must be a SmoothNetwork or a PaperNetwork, got 'smooth'"),
+        ({"model": "flow"}, "no model 'flow'; there are: egmm"),
+        ({"model": SmoothNetwork()}, r"model must be one of egmm, or settings such as MixtureSettings\(\), got Smooth"),
         ({"time_budget": 0}, r"time_budget must be positive.*, got 0"),
         ({"time_budget": float("nan")}, r"time_budget must be positive.*, got nan"),
         ({"epochs": 0}, r"epochs must be positive.*, got 0"),
@@ -127,6 +130,27 @@ def test_invalid_values(changes, message):
         TrainingConfig(**changes)
     with pytest.raises(ValueError, match=message):
         TrainingConfig.preset("paper-toy", **changes)
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"projection": "cubic"}, "projection must be 'smooth' or 'linear', got 'cubic'"),
+        ({"network": "smooth"}, "network must be a SmoothNetwork or a PaperNetwork, got 'smooth'"),
+    ],
+    ids=str,
+)
+def test_invalid_settings_of_the_mixture(changes, message):
+    with pytest.raises(ValueError, match=message):
+        MixtureSettings(**changes)
+
+
+def test_a_model_is_named_or_described_by_its_settings():
+    assert TrainingConfig().model == TrainingConfig(model="egmm").model == MixtureSettings()
+    for settings in (MixtureSettings(), MixtureSettings(PaperNetwork(a1=30), projection="linear")):
+        text = json.loads(json.dumps(settings.as_text()))
+        assert MixtureSettings.of_text(text) == settings
+        assert TrainingConfig(model=settings).as_text()["model"] == {"name": "egmm", **settings.as_text()}
 
 
 def test_integers_of_numpy_are_integers():
@@ -163,10 +187,16 @@ def test_invalid_networks(network, changes, message):
 def test_explicit_settings_are_kept():
     network = SmoothNetwork(hidden=(5,))
     config = TrainingConfig(
-        network=network, epochs=3, batch_size=77, learning_rate=0.5, stop_patience=2, average_decay=0.25
+        model=MixtureSettings(network), epochs=3, batch_size=77, learning_rate=0.5, stop_patience=2, average_decay=0.25
     )
     settings = resolve(config, 10_000, 10_000.0)
-    found = (settings.network, settings.epochs, settings.batch_size, settings.learning_rate, settings.stop_patience)
+    found = (
+        settings.model.network,
+        settings.epochs,
+        settings.batch_size,
+        settings.learning_rate,
+        settings.stop_patience,
+    )
     assert found == (network, 3, 77, 0.5, 2)
     assert settings.average_decay == 0.25
 
@@ -202,10 +232,10 @@ def test_a_batch_is_never_larger_than_the_sample():
 
 
 def test_the_network_grows_with_the_events_that_count():
-    sizes = [resolve(TrainingConfig(), 10**6, events).network for events in (1e3, 1e4, 5e4, 2e5, 1e6)]
+    sizes = [resolve(TrainingConfig(), 10**6, events).model.network for events in (1e3, 1e4, 5e4, 2e5, 1e6)]
     components = [network.n_components for network in sizes]
     assert components == sorted(set(components))
     areas = [sum(width**2 for width in network.hidden) for network in sizes]
     assert areas == sorted(set(areas))
     # A larger one for more time learned no more: see docs/explanation/training_choices.md.
-    assert resolve(TrainingConfig(quality="thorough"), 10**6, 1e6).network == sizes[-1]
+    assert resolve(TrainingConfig(quality="thorough"), 10**6, 1e6).model.network == sizes[-1]

@@ -31,8 +31,8 @@ import zfit
 from scipy.interpolate import CubicSpline
 
 from zfit_egmm import Density, EventSample, Observable, TrainingConfig, train
-from zfit_egmm.pdf import EGMM
 from zfit_egmm.coordinates.projection import build_projection
+from zfit_egmm.pdf import EGMM
 
 mpl.use("Agg")
 import matplotlib.pyplot as plt

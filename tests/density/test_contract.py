@@ -95,7 +95,7 @@ def test_theta_per_event_equals_theta_for_all(density, theta):
 def test_events_are_drawn_from_nearly_the_density_that_is_evaluated(density, theta):
     # Drawn with networks in single precision, evaluated in double; the densities differ by what this asks for.
     x = density.sample(5000, theta, seed=1)
-    single = [{name: tf.cast(value, tf.float32) for name, value in factor.items()} for factor in density.factor_weights]
+    single = [{name: tf.cast(value, tf.float32) for name, value in factor.items()} for factor in density._constants]
     u, log_jacobian = density.latent(tf.constant(x))
     inputs, places = density.inputs(tf.constant(theta)), tf.constant(density.latent_map.places(x))
     log_prob = sum(density.autoregressive.log_densities(single, inputs, u, places)) + log_jacobian

@@ -13,9 +13,9 @@ from builders import random_density
 from zfit_egmm import Density
 from zfit_egmm.archive import ModelFileError
 from zfit_egmm.density.composed.ensemble import EnsembleDensity
-from zfit_egmm.density.pit import conditional_cdf
-from zfit_egmm.pdf import EGMM
 from zfit_egmm.density.files import load_density
+from zfit_egmm.families.egmm.density import MixtureDensity
+from zfit_egmm.pdf import EGMM
 
 POINT = [0.7]
 BOX = ([105, -0.5, -1.0], [150, 1.5, 1.2])
@@ -51,7 +51,7 @@ def test_an_ensemble_of_one_is_its_member(members, single, x):
     kept = x[:20, [2, 0]]
     ours, theirs = (d.marginal_prob(["angle", "mass"], kept, POINT).value for d in (single, member))
     assert np.allclose(ours, theirs, rtol=1e-12)
-    assert np.allclose(single.conditional_cdf(x, POINT), conditional_cdf(member, x, POINT), rtol=1e-12)
+    assert np.allclose(single.to_uniform(x, POINT), member.to_uniform(x, POINT), rtol=1e-12)
     numbers = [_uniform(4), _uniform(4)]
     drawn = [
         d.region(*BOX).sample(tf.constant(200), tf.constant(POINT, tf.float64), uniform)
@@ -111,15 +111,15 @@ def test_theta_of_every_event_is_its_own(members, ensemble):
     assert np.array_equal(ensemble.sample(10, POINT, seed=1), ensemble.sample(10, POINT, seed=1))
 
 
-def test_conditional_cdf_is_uniform_for_own_events_only(members, ensemble):
+def test_the_map_to_uniform_numbers_is_right_for_own_events_only(members, ensemble):
     # A Kolmogorov-Smirnov test of 20,000 events sees a distribution that is off by 0.014 anywhere.
     from scipy.stats import kstest
 
     events = ensemble.sample(20_000, POINT, seed=3)
-    ours = ensemble.conditional_cdf(events, POINT, seed=1)
+    ours = ensemble.to_uniform(events, POINT, seed=1)
     assert all(kstest(column, "uniform").pvalue > 1e-3 for column in ours.T)
     for member in members:
-        assert min(kstest(column, "uniform").pvalue for column in conditional_cdf(member, events, POINT).T) < 1e-6
+        assert min(kstest(column, "uniform").pvalue for column in member.to_uniform(events, POINT).T) < 1e-6
 
 
 def test_gradients_are_finite_and_agree_with_differences(ensemble, x):
@@ -161,8 +161,8 @@ def test_refuses_what_makes_no_sense(members, ensemble, plain_density):
         EnsembleDensity([])
     with pytest.raises(ValueError, match="same axes"):
         EnsembleDensity([members[0], plain_density])
-    with pytest.raises(TypeError, match="Density objects"):
-        EnsembleDensity([members[0], ensemble])
+    with pytest.raises(TypeError, match="Density objects, got str"):
+        EnsembleDensity([members[0], "density"])
     with pytest.raises(ValueError, match="non-negative"):
         ensemble.sample(-1, POINT)
     with pytest.raises(ValueError, match="shape"):
@@ -182,10 +182,29 @@ def test_saves_to_one_file_and_comes_back(ensemble, members, x, tmp_path):
     assert isinstance(load_density(one), Density)
     with pytest.raises(FileExistsError):
         ensemble.save(path)
-    with pytest.raises(ModelFileError, match="holds a 'model'"):
+    assert isinstance(Density.load(path), EnsembleDensity)
+    with pytest.raises(TypeError, match=r"one.egmm holds MixtureDensity\(mass, .*no EnsembleDensity; use Density.load"):
         EnsembleDensity.load(one)
-    with pytest.raises(ModelFileError, match="holds a 'ensemble'"):
-        Density.load(path)
+    with pytest.raises(TypeError, match=r"three.egmm holds EnsembleDensity\(.*no MixtureDensity; use Density.load"):
+        MixtureDensity.load(path)
+
+
+def test_an_ensemble_may_hold_ensembles(members, x, tmp_path):
+    nested = EnsembleDensity([members[0], EnsembleDensity(members[1:])])
+    halves = [members[0].log_prob(x, POINT), np.logaddexp(*(m.log_prob(x, POINT) for m in members[1:])) - np.log(2)]
+    wanted = np.logaddexp(*halves) - np.log(2)
+    assert np.allclose(nested.log_prob(x, POINT), wanted, rtol=0, atol=1e-12)
+    parts = [nested.members[0].box_mass(*BOX, POINT).value, nested.members[1].box_mass(*BOX, POINT).value]
+    assert nested.box_mass(*BOX, POINT).value == pytest.approx(np.mean(parts), rel=1e-12)
+    assert nested.n_weights == sum(member.n_weights for member in members)
+    again = load_density(nested.save(tmp_path / "nested.egmm"))
+    assert np.array_equal(again.log_prob(x, POINT), nested.log_prob(x, POINT))
+    assert again.fingerprint == nested.fingerprint == pickle.loads(pickle.dumps(nested)).fingerprint
+    events = nested.sample(20_000, POINT, seed=3)
+    inside = np.all((events >= BOX[0]) & (events <= BOX[1]), axis=1).mean()
+    assert inside == pytest.approx(np.mean(parts), abs=4 * np.sqrt(np.mean(parts) / 20_000))
+    whole = nested.to_uniform(events, POINT, seed=1)
+    assert np.abs(whole.mean(axis=0) - 0.5).max() < 4 * np.sqrt(1 / 12 / 20_000)
 
 
 def test_broken_files_are_refused(ensemble, tmp_path):

@@ -13,7 +13,7 @@ import tensorflow as tf
 from builders import random_density
 from scipy import stats
 
-from zfit_egmm.density import mixture
+from zfit_egmm.families.egmm import mixture
 
 POINT = [0.7]
 BOXES = [

@@ -2,13 +2,15 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+import tensorflow as tf
 from builders import random_density
 from gaussian_density import GaussianDensity, events
+from known_density import KnownDensity
 from scipy import stats
 from scipy.integrate import cumulative_trapezoid
 
-from zfit_egmm import EventSample
-from zfit_egmm.density.pit import conditional_cdf
+from zfit_egmm import EventSample, Observable
+from zfit_egmm.density.axes import Axes
 from zfit_egmm.diagnostics.calibration import calibration
 from zfit_egmm.diagnostics.chi_square import ChiSquare, smallest_of
 from zfit_egmm.diagnostics.coverage import highest_density_coverage
@@ -41,14 +43,14 @@ def _integrated(density, row, axis, theta):
 def test_the_transform_is_the_integral_of_the_density(plain_density):
     x = np.array([[0.3], [2.0], [5.5], [9.9]])
     expected = [_integrated(plain_density, row, 0, None) for row in x]
-    np.testing.assert_allclose(conditional_cdf(plain_density, x)[:, 0], expected, atol=1e-6)
+    np.testing.assert_allclose(plain_density.to_uniform(x)[:, 0], expected, atol=1e-6)
 
 
 def test_the_transform_of_the_last_observable_is_a_conditional_integral():
     density = random_density()
     x = density.sample(5, [0.7], seed=1)
     expected = [_integrated(density, row, 2, [0.7]) for row in x]
-    np.testing.assert_allclose(conditional_cdf(density, x, [0.7])[:, 2], expected, atol=1e-6)
+    np.testing.assert_allclose(density.to_uniform(x, [0.7])[:, 2], expected, atol=1e-6)
 
 
 def test_discrete_values_take_a_random_place_in_their_jump():
@@ -60,10 +62,10 @@ def test_discrete_values_take_a_random_place_in_their_jump():
         rows = np.column_stack([np.full((4001, 1), 130.0), np.full((4001, 1), float(jets)), grid])
         shares.append(np.trapezoid(np.exp(density.log_prob(rows, [0.7])), grid))
     edges = np.cumsum(shares) / np.sum(shares)
-    u = conditional_cdf(density, x, [0.7], seed=1)[:, 1]
+    u = density.to_uniform(x, [0.7], seed=1)[:, 1]
     assert stats.kstest(u, stats.uniform(edges[1], edges[2] - edges[1]).cdf).pvalue > 1e-3
-    np.testing.assert_array_equal(u, conditional_cdf(density, x, [0.7], seed=1)[:, 1])
-    assert not np.any(u == conditional_cdf(density, x, [0.7], seed=2)[:, 1])
+    np.testing.assert_array_equal(u, density.to_uniform(x, [0.7], seed=1)[:, 1])
+    assert not np.any(u == density.to_uniform(x, [0.7], seed=2)[:, 1])
 
 
 def test_transforms_of_own_events_are_uniform_and_theta_may_differ_per_event():
@@ -71,13 +73,13 @@ def test_transforms_of_own_events_are_uniform_and_theta_may_differ_per_event():
     theta = np.random.default_rng(1).uniform(-0.9, 2.9, (20_000, 1))
     # The same seed, as both are likely to be zero.
     x = density.sample(20_000, theta, seed=3)
-    u = conditional_cdf(density, x, theta, seed=3)
+    u = density.to_uniform(x, theta, seed=3)
     for column in u.T:
         assert stats.kstest(column, "uniform").pvalue > 1e-3
-    one = conditional_cdf(density, x[:3], theta[1], seed=3)
+    one = density.to_uniform(x[:3], theta[1], seed=3)
     np.testing.assert_allclose(one[1, [0, 2]], u[1, [0, 2]], atol=1e-12)
     # The theta of another event gives transforms that are not uniform.
-    assert stats.kstest(conditional_cdf(density, x, theta[::-1], seed=3)[:, 0], "uniform").pvalue < 1e-6
+    assert stats.kstest(density.to_uniform(x, theta[::-1], seed=3)[:, 0], "uniform").pvalue < 1e-6
 
 
 @pytest.mark.parametrize(
@@ -92,12 +94,17 @@ def test_transforms_of_own_events_are_uniform_and_theta_may_differ_per_event():
 )
 def test_bad_events_are_refused(x, theta, message):
     with pytest.raises(ValueError, match=message):
-        conditional_cdf(random_density(), x, theta)
+        random_density().to_uniform(x, theta)
 
 
 def test_a_density_without_factors_is_refused():
-    with pytest.raises(TypeError, match="has neither conditional factors"):
-        conditional_cdf(object(), np.zeros((1, 1)))
+    class Flat(KnownDensity):
+        def _log_prob(self, x, theta):
+            del theta
+            return tf.zeros_like(x[:, 0])
+
+    with pytest.raises(TypeError, match=r"Flat\(x\) has no conditional distributions"):
+        Flat(Axes((Observable("x", 0, 1),))).to_uniform(np.zeros((1, 1)))
 
 
 # The pieces of the tests.
@@ -259,7 +266,7 @@ def test_coverage_in_slices_finds_where_in_theta_the_model_is_too_narrow():
     class NarrowAbove(GaussianDensity):
         def _gaussian(self, axis, x, theta):
             mean, width = super()._gaussian(axis, x, theta)
-            return mean, np.where(np.atleast_2d(theta)[:, 0] > 0.5, 0.7, 1.0) * width
+            return mean, tf.where(theta[..., 0] > 0.5, tf.constant(0.7, tf.float64), 1.0) * width
 
     sample = events(RIGHT, 12_000, 8, kind="grid")
     _, low, middle, high = highest_density_coverage(NarrowAbove(correlation=0.3), sample, copies=9, seed=1)

@@ -2,12 +2,16 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+import tensorflow as tf
 from gaussian_density import TAIL, GaussianDensity, events
+from known_density import KnownDensity
 from scipy.special import ndtr
 from sklearn.metrics import roc_auc_score
+from theta_truths import ToyTruth
 
 from zfit_egmm import EventSample, Observable
 from zfit_egmm.demo import toy
+from zfit_egmm.density.axes import Axes
 from zfit_egmm.diagnostics.auc import ScoredPairs
 from zfit_egmm.diagnostics.divergences import true_divergence
 from zfit_egmm.diagnostics.regions import worst_regions
@@ -96,13 +100,15 @@ def test_the_area_of_two_gaussians_is_the_known_one(classifier, kind):
         assert np.sqrt(np.mean(np.square(ratio[in_bulk] - exact_ratio))) < 0.15
 
 
-class ToyAt:
+class ToyAt(KnownDensity):
     """The toy's own density at one theta."""
 
-    observables, theta_names, theta_range = tuple(toy.observables()), (), ()
-
     def __init__(self, theta):
-        self.theta = theta
+        super().__init__(Axes(tuple(toy.observables())), theta=theta)
+
+    def _log_prob(self, x, theta):
+        del theta
+        return ToyTruth()._log_prob(x, tf.constant(self.theta, tf.float64))
 
     def log_prob(self, x, theta=None):
         del theta

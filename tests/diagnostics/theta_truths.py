@@ -2,29 +2,25 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 import numpy as np
 import tensorflow as tf
+from known_density import KnownDensity
 
 from zfit_egmm import EventSample, Observable
 from zfit_egmm.demo import toy
+from zfit_egmm.density.axes import Axes
 
 LIMIT = 12.0
 
 
-@dataclass(frozen=True)
-class Gaussian:
+class Gaussian(KnownDensity):
     """One observable with mean ``slope * theta + bend * theta^2``; what lies beyond the range is negligible."""
 
-    slope: float = 1.0
-    width: float = 1.0
-    bend: float = 0.0
-    observables = (Observable("x", -LIMIT, LIMIT),)
-    theta_names = ("t",)
-    theta_range = ((-1.0, 1.0),)
+    def __init__(self, slope=1.0, width=1.0, bend=0.0):
+        axes = Axes((Observable("x", -LIMIT, LIMIT),), ("t",), ((-1.0, 1.0),))
+        super().__init__(axes, slope=slope, width=width, bend=bend)
 
-    def log_prob_tensor(self, x, theta):
+    def _log_prob(self, x, theta):
         mean = self.slope * theta[..., 0] + self.bend * theta[..., 0] ** 2
         return -0.5 * ((x[:, 0] - mean) / self.width) ** 2 - np.log(self.width * np.sqrt(2 * np.pi))
 
@@ -41,16 +37,14 @@ class Gaussian:
         return EventSample(self.observables, x[:, None], theta=values, theta_names=("t",), weights=weights)
 
 
-@dataclass(frozen=True)
-class Plane:
+class Plane(KnownDensity):
     """Two observables with mean ``matrix theta`` and width one: scores and information are known."""
 
-    matrix: tuple[tuple[float, float], tuple[float, float]] = ((1.0, 0.5), (0.0, 1.0))
-    observables = (Observable("x", -LIMIT, LIMIT), Observable("y", -LIMIT, LIMIT))
-    theta_names = ("a", "b")
-    theta_range = ((-1.0, 1.0), (-1.0, 1.0))
+    def __init__(self, matrix=((1.0, 0.5), (0.0, 1.0))):
+        observables = tuple(Observable(name, -LIMIT, LIMIT) for name in "xy")
+        super().__init__(Axes(observables, ("a", "b"), ((-1.0, 1.0), (-1.0, 1.0))), matrix=matrix)
 
-    def log_prob_tensor(self, x, theta):
+    def _log_prob(self, x, theta):
         mean = tf.linalg.matvec(tf.constant(self.matrix, tf.float64), theta)
         return -0.5 * tf.reduce_sum((x - mean) ** 2, axis=1) - np.log(2 * np.pi)
 
@@ -60,19 +54,13 @@ class Plane:
         return EventSample(self.observables, x, theta=theta, theta_names=self.theta_names)
 
 
-@dataclass(frozen=True)
-class ToyTruth:
+class ToyTruth(KnownDensity):
     """The toy's own density, with a dependence on the first parameter that can be off by a factor."""
 
-    factor: float = 1.0
-    theta_names = ("cx", "cy")
-    theta_range = ((-1.5, 1.5), (-1.5, 1.5))
+    def __init__(self, factor=1.0):
+        super().__init__(Axes(toy.observables(), ("cx", "cy"), ((-1.5, 1.5), (-1.5, 1.5))), factor=factor)
 
-    @property
-    def observables(self):
-        return toy.observables()
-
-    def log_prob_tensor(self, x, theta):
+    def _log_prob(self, x, theta):
         cx, cy = self.factor * theta[..., 0], theta[..., 1]
         t0, t1, x2, x3 = (x[:, 0] - 100) / 700, (x[:, 1] - 100) / 700, x[:, 2], x[:, 3]
         rate = 2 * (2 - tf.abs(cx))

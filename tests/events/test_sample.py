@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from zfit_egmm import EventSample, Observable, train
-from zfit_egmm.training.prepare import FEWEST_EVENTS, FEWEST_PER_COLUMN, check_sample
+from zfit_egmm.training.check_sample import FEWEST_EVENTS, FEWEST_PER_COLUMN, check_sample
 
 MASS = Observable("mass", 0, 10, unit="GeV")
 ANGLE = Observable("angle", -1, 1)

@@ -7,8 +7,9 @@ import pytest
 import zfit
 from builders import random_density
 
-from zfit_egmm import Density
+from zfit_egmm.coordinates.theta import ThetaScaling
 from zfit_egmm.density.composed.ensemble import EnsembleDensity
+from zfit_egmm.families.egmm.density import MixtureDensity
 from zfit_egmm.inference.ensemble_spread import ensemble_spread, member_fractions
 from zfit_egmm.pdf import EGMM
 
@@ -18,12 +19,17 @@ SHIFTS = (-0.05, 0.0, 0.025, 0.06)
 
 def _shifted(density, shift):
     """The same density as a function of theta + shift, so that its best fit moves by -shift."""
-    from zfit_egmm.coordinates.theta import ThetaScaling
-
-    state = density.__getstate__()
-    state.pop("source")
     low, high = density.theta_range[0]
-    return Density(**{**state, "scaling": ThetaScaling(((low - shift, high - shift),))})
+    return MixtureDensity(
+        density.observables,
+        density.theta_names,
+        ThetaScaling(((low - shift, high - shift),)),
+        network=density.autoregressive.network,
+        projections=density.projections,
+        latent_ranges=density.autoregressive.latent_ranges,
+        weights=density.weights,
+        training=density.training,
+    )
 
 
 @pytest.fixture(scope="module")

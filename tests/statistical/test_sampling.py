@@ -7,19 +7,20 @@ import pytest
 from scipy import stats
 from scipy.integrate import cumulative_trapezoid
 
-from zfit_egmm import Density, Observable
-from zfit_egmm.families.egmm.autoregressive import Autoregressive
-from zfit_egmm.families.egmm.networks import SmoothNetwork
-from zfit_egmm.coordinates.theta import ThetaScaling
+from zfit_egmm import Observable
 from zfit_egmm.coordinates.projection import build_projection
+from zfit_egmm.coordinates.theta import ThetaScaling
+from zfit_egmm.families.egmm.autoregressive import Autoregressive
+from zfit_egmm.families.egmm.density import MixtureDensity
+from zfit_egmm.families.egmm.networks import SmoothNetwork
 
 N_GRID = 201
 RANGES = ((-5.0, 5.0),) * 3
 
 
-def _first(density: Density, k: int) -> Density:
+def _first(density: MixtureDensity, k: int) -> MixtureDensity:
     """Exact marginal of the first k observables: the later factors are left out."""
-    return Density(
+    return MixtureDensity(
         density.observables[:k],
         density.theta_names,
         density.scaling,
@@ -30,7 +31,7 @@ def _first(density: Density, k: int) -> Density:
     )
 
 
-def _transforms(density: Density, x: np.ndarray, theta: np.ndarray, number: int) -> np.ndarray:
+def _transforms(density: MixtureDensity, x: np.ndarray, theta: np.ndarray, number: int) -> np.ndarray:
     """P(x_i < observed | x_<i), from a one-dimensional integral of the density at every event."""
     marginal = _first(density, number + 1)
     # A grid that is equidistant on the latent axis resolves narrow regions.
@@ -50,7 +51,7 @@ def test_samples_of_a_trained_density_have_uniform_transforms(toy_density, numbe
     assert stats.kstest(_transforms(toy_density, x, theta, number), "uniform").pvalue > 1e-3
 
 
-def _gaussians(width_factor: float) -> Density:
+def _gaussians(width_factor: float) -> MixtureDensity:
     """One Gaussian per observable whose mean follows theta and the observables before."""
     rng = np.random.default_rng(2)
     observables = [Observable(name, 0, 10) for name in "abc"]
@@ -64,7 +65,7 @@ def _gaussians(width_factor: float) -> Density:
         factor["kernel_out"] *= np.array([1, 8, 0], np.float32)
         # softplus(bias + log(expm1(start))) = factor * start
         factor["bias_out"][2] = np.log(np.expm1(width_factor * start)) - np.log(np.expm1(start))
-    return Density(
+    return MixtureDensity(
         observables,
         ["t"],
         scaling,

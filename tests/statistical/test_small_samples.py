@@ -12,7 +12,7 @@ import pytest
 from classical import Classical
 from small_samples import CASES, compare
 
-from zfit_egmm import EventSample, Observable, SmoothNetwork, TrainingConfig, train
+from zfit_egmm import EventSample, MixtureSettings, Observable, SmoothNetwork, TrainingConfig, train
 
 N_EVENTS, N_HELD_OUT = 2000, 10_000
 
@@ -33,7 +33,7 @@ def test_a_small_sample_is_described_no_worse_than_by_classical_estimates():
 def test_a_network_that_is_too_large_is_worse_than_the_copula_and_told_to_over_fit():
     training, held_out = _case("gaussian")
     config = TrainingConfig(
-        network=SmoothNetwork((96, 96), n_components=20),
+        model=MixtureSettings(SmoothNetwork((96, 96), n_components=20)),
         weight_decay=0.0,
         average_decay=0.0,
         learning_rate=2e-2,

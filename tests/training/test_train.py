@@ -8,11 +8,10 @@ import time
 import numpy as np
 import pytest
 
-from zfit_egmm import Density, EventSample, Observable, SmoothNetwork, TrainingConfig, train
+from zfit_egmm import Density, EventSample, MixtureSettings, Observable, SmoothNetwork, TrainingConfig, train
 from zfit_egmm.archive import ModelFileError
 from zfit_egmm.training import steps
 from zfit_egmm.training.interruption import Interrupted, Interruption
-from zfit_egmm.training.prepare import prepare
 from zfit_egmm.training.record import FactorState, History, summarise
 
 CHILD = """
@@ -99,12 +98,12 @@ def test_history_and_summary_tell_what_happened(toy_density):
 
 
 def test_the_best_weights_of_every_factor_are_kept(toy_density, toy_sample):
-    prepared = prepare(toy_sample, TrainingConfig.preset("fast", seed=1, epochs=6))
+    config = TrainingConfig.preset("fast", seed=1, epochs=6)
     held = toy_sample.split(0.85, 0.15, seed=1)[1]
     _, log_jacobian = toy_density.latent(held.x)
     latent = -(toy_density.log_prob(held.x, held.theta) - log_jacobian.numpy()).mean()
     assert latent == pytest.approx(sum(toy_density.training["summary"]["validation_loss"].values()), abs=1e-4)
-    assert len(prepared.validation) == held.n_events
+    assert len(config.settings.prepare(toy_sample, config).validation) == held.n_events
 
 
 def test_time_budget_is_kept_and_reported():
@@ -233,9 +232,7 @@ def test_samples_that_cannot_be_learned_are_refused(sample, message):
 
 
 def test_a_network_far_too_large_for_the_sample_is_refused():
-    from zfit_egmm.families.egmm.networks import SmoothNetwork
-
-    config = TrainingConfig.preset("fast", network=SmoothNetwork((3000,)))
+    config = TrainingConfig.preset("fast", model=MixtureSettings(SmoothNetwork((3000,))))
     with pytest.raises(ValueError, match=r"weights for .* effective training events"):
         train(_gauss_sample(400), config, progress=False)
 
@@ -264,7 +261,7 @@ def test_the_number_of_threads_does_not_change_the_result(monkeypatch):
     rng = np.random.default_rng(5)
     observables = [Observable(name, -5, 5) for name in ("x", "y", "z")]
     sample = EventSample(observables, rng.normal(size=(2000, 3)).clip(-4.9, 4.9))
-    config = TrainingConfig(epochs=2, network=SmoothNetwork((6,), 3))
+    config = TrainingConfig(epochs=2, model=MixtureSettings(SmoothNetwork((6,), 3)))
     found = []
     for threads in (1, 3):
         monkeypatch.setattr(steps, "_n_threads", lambda threads=threads: threads)

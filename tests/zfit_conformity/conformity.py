@@ -17,10 +17,11 @@ from scipy.special import ndtr
 from zfit.core.space import supports
 
 from zfit_egmm import Density, Observable
-from zfit_egmm.families.egmm.networks import SmoothNetwork
-from zfit_egmm.coordinates.theta import ThetaScaling
-from zfit_egmm.pdf import EGMM
 from zfit_egmm.coordinates.projection import Projection
+from zfit_egmm.coordinates.theta import ThetaScaling
+from zfit_egmm.families.egmm.density import MixtureDensity
+from zfit_egmm.families.egmm.networks import SmoothNetwork
+from zfit_egmm.pdf import EGMM
 
 RANGES = {"a": (-2.0, 3.0), "b": (0.0, 10.0), "c": (-1.0, 1.0)}
 LATENT_RANGE = (-4.5, 4.0)
@@ -124,7 +125,7 @@ def density_of(weights: list[dict[str, np.ndarray]], n_components: int, names: t
         Projection("linear", np.array(RANGES[name]), np.array([-5.0, 5.0]), np.full(2, 10 / np.ptp(RANGES[name])))
         for name in names
     ]
-    return Density(
+    return MixtureDensity(
         [Observable(name, *RANGES[name]) for name in names],
         ("t",) if has_theta else (),
         ThetaScaling((THETA_RANGE,) if has_theta else ()),

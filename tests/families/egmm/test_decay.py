@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 
 from zfit_egmm import EventSample, Observable, TrainingConfig, train
-from zfit_egmm.training import decay
-from zfit_egmm.families.egmm.decay import factor_decays, marginal_losses
+from zfit_egmm.families.egmm import decay
+from zfit_egmm.families.egmm.decay import decay_factors, marginal_losses
 
 
 def test_marginal_losses_are_entropies():
@@ -28,16 +28,16 @@ def test_marginal_losses_count_weights():
 
 def test_the_less_a_factor_learns_the_more_it_decays():
     gain = np.array([0.001, 1.0, 0.15, 0.03, 0.001, -0.01])
-    found = factor_decays(0.02, np.full(6, 2.3), 2.3 - gain)
+    found = decay_factors(0.02, np.full(6, 2.3), 2.3 - gain)
     # The first one knows theta alone.
     assert found == pytest.approx([0.02, 0.02, 0.02, 0.1, 0.2, 0.2], rel=1e-5)
     for smallest, largest in ((0.1, 0.25), (3.0, 3.0)):
-        assert factor_decays(smallest, np.full(2, 2.3), np.full(2, 2.3)) == pytest.approx([smallest, largest])
+        assert decay_factors(smallest, np.full(2, 2.3), np.full(2, 2.3)) == pytest.approx([smallest, largest])
 
 
 def test_all_start_with_the_smallest_decay_and_none_stays_none():
-    assert factor_decays(0.02, np.full(2, 2.3), np.full(2, np.inf)) == pytest.approx([0.02, 0.02])
-    assert factor_decays(0.0, np.full(2, 2.3), np.full(2, 2.3)) == pytest.approx([0.0, 0.0])
+    assert decay_factors(0.02, np.full(2, 2.3), np.full(2, np.inf)) == pytest.approx([0.02, 0.02])
+    assert decay_factors(0.0, np.full(2, 2.3), np.full(2, 2.3)) == pytest.approx([0.0, 0.0])
 
 
 def test_noise_is_not_taken_for_a_dependence_on_theta(monkeypatch):

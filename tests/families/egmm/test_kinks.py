@@ -5,15 +5,13 @@ import dataclasses
 import numpy as np
 import pytest
 
-from zfit_egmm import EventSample, Observable, TrainingConfig, train
-from zfit_egmm.families.egmm.autoregressive import Autoregressive
-from zfit_egmm.families.egmm.networks import PaperNetwork, SmoothNetwork
-from zfit_egmm.training import prepare as prepare_module
+from zfit_egmm import EventSample, MixtureSettings, Observable, TrainingConfig, train
+from zfit_egmm.families.egmm import model as model_module
 from zfit_egmm.families.egmm.kinks import KinkSearch
-from zfit_egmm.training.prepare import prepare
+from zfit_egmm.families.egmm.networks import PaperNetwork, SmoothNetwork
+from zfit_egmm.families.egmm.theta_inputs import theta_inputs
 from zfit_egmm.training.progress import TrainingProgress
 from zfit_egmm.training.steps import Optimiser
-from zfit_egmm.families.egmm.theta_inputs import theta_inputs
 
 VALUES = np.array([-1.5, -1.0, -0.5, 0.0, 0.5, 1.0, 1.5])
 WIDTH = 0.5
@@ -56,7 +54,7 @@ def test_continuous_parameters_and_the_published_network_take_theta_as_it_is():
     rng = np.random.default_rng(0)
     assert dataclasses.astuple(_inputs(rng.normal(size=100)))[1:] == ((), ())
     sample = _events(lambda theta: theta, 2000)
-    scaling = prepare(sample, TrainingConfig(network=PaperNetwork())).scaling
+    scaling = _prepared(sample, TrainingConfig(model=MixtureSettings(PaperNetwork()))).scaling
     assert dataclasses.astuple(scaling)[1:] == ((), ())
 
 
@@ -80,13 +78,14 @@ def _error_of_slope(density, slope, theta: float) -> float:
     return (np.sum(p * x1) / np.sum(p) - 0.8 * slope(theta)) / WIDTH
 
 
-CONFIG = TrainingConfig(seed=1, network=SmoothNetwork(hidden=(32,) * 3, n_components=6), epochs=20, batch_size=128)
+NETWORK = SmoothNetwork(hidden=(32,) * 3, n_components=6)
+CONFIG = TrainingConfig(seed=1, model=MixtureSettings(NETWORK), epochs=20, batch_size=128)
 
 
 @pytest.fixture
 def few_may_bend(monkeypatch):
     """Let samples of the size of a test bend."""
-    monkeypatch.setattr(prepare_module, "MANY_EVENTS", 1e4)
+    monkeypatch.setattr(model_module, "MANY_EVENTS", 1e4)
 
 
 @pytest.mark.statistical
@@ -103,14 +102,16 @@ def test_a_kink_is_found_and_followed_between_the_simulated_values(few_may_bend)
     assert max(abs(_error_of_slope(density, slope, theta)) for theta in (-0.125, 0.125)) < 0.15
 
 
+def _prepared(sample: EventSample, config: TrainingConfig = CONFIG) -> model_module.MixtureModel:
+    return config.settings.prepare(sample, config)
+
+
 def _search(sample: EventSample) -> np.ndarray:
-    prepared = prepare(sample, CONFIG)
-    assert {bend.value for bend in prepared.scaling.bends} == {-0.5, 0, 0.5}
-    settings = prepared.scaling.n_theta, prepared.latent_ranges, prepared.projections, len(prepared.scaling.bends)
-    factors = Autoregressive(sample.observables, CONFIG.network, *settings)
-    optimiser = Optimiser(factors, factors.initial_weights(np.random.default_rng(1)), use_xla=False)
+    model = _prepared(sample)
+    assert {bend.value for bend in model.scaling.bends} == {-0.5, 0, 0.5}
+    optimiser = Optimiser(model, model.initial_weights(np.random.default_rng(1)), use_xla=False)
     with TrainingProgress(is_enabled=False, title="") as progress:
-        return KinkSearch(prepared, sample, CONFIG, optimiser, progress).thresholds()
+        return KinkSearch(model, CONFIG, optimiser, progress).thresholds()
 
 
 @pytest.mark.statistical
@@ -128,8 +129,7 @@ def test_a_kink_belongs_to_its_parameter_also_in_the_first_observable(few_may_be
     theta = np.stack([np.repeat(VALUES, 7), np.tile(VALUES, 7)], axis=1)[np.arange(n) % 49]
     x0 = np.clip(1.5 * np.abs(theta[:, 0]) + 0.3 * theta[:, 1] + WIDTH * rng.normal(size=n), -4, 6)
     sample = EventSample([Observable("x0", -4, 6)], x0[:, np.newaxis], theta=theta, theta_names=("c", "d"))
-    prepared = prepare(sample, CONFIG)
-    bends = [(bend.parameter, bend.value) for bend in prepared.scaling.bends]
+    bends = [(bend.parameter, bend.value) for bend in _prepared(sample).scaling.bends]
     (is_open,) = np.isfinite(_search(sample))
     assert [bend for bend, is_kink in zip(bends, is_open, strict=True) if is_kink] == [(0, 0)]
 

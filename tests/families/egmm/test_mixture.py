@@ -9,7 +9,7 @@ import tensorflow as tf
 from scipy import stats
 from scipy.integrate import quad
 
-from zfit_egmm.density import mixture
+from zfit_egmm.families.egmm import mixture
 
 LOW, HIGH = -5.0, 5.0
 

@@ -8,8 +8,7 @@ import tensorflow as tf
 from builders import random_density
 
 from zfit_egmm import EventSample, Observable, SmoothNetwork, TrainingConfig
-from zfit_egmm.density.files import arrays_of, describe, rebuild
-from zfit_egmm.training.prepare import prepare
+from zfit_egmm.density.files import described, rebuilt
 
 
 def test_latent_and_physical_coordinates_are_scaled_alike():
@@ -40,7 +39,7 @@ def test_events_far_outside_leave_gradients_finite():
 
 def test_without_physical_inputs_there_are_fewer_weights_and_a_file_says_so():
     without = random_density(physical_inputs=False)
-    loaded = rebuild(describe(without), arrays_of(without))
+    loaded = rebuilt(*described(without))
     x = without.sample(50, [1.0], seed=1)
     assert loaded.autoregressive.network == without.autoregressive.network
     assert np.array_equal(loaded.log_prob(x, [1.0]), without.log_prob(x, [1.0]))
@@ -55,16 +54,17 @@ def test_a_choice_that_is_none_is_refused():
 
 def test_a_file_that_does_not_state_a_choice_is_refused():
     density = random_density()
-    manifest = describe(density)
-    del manifest["network"]["physical_inputs"]
+    manifest, arrays = described(density)
+    del manifest["state"]["network"]["physical_inputs"]
     with pytest.raises(ValueError, match=r"lacks physical_inputs: was the file made by an older version\?"):
-        rebuild(manifest, arrays_of(density))
+        rebuilt(manifest, arrays)
 
 
 def test_places_keep_their_precision_far_from_zero():
     # In single precision, times in seconds since 1970 have steps of 128 s.
     x = 1.7e9 + 100 * np.random.default_rng(1).random((500, 1))
     sample = EventSample([Observable("time", 1.7e9, 1.7e9 + 100)], x)
-    training = prepare(sample, TrainingConfig(validation_fraction=0.0)).training
-    assert training.places.dtype == np.float32
-    assert training.places == pytest.approx((x - 1.7e9 - 50) / 50, abs=1e-6)
+    config = TrainingConfig(validation_fraction=0.0)
+    _, places, _ = config.settings.prepare(sample, config).training.arrays
+    assert places.dtype == np.float32
+    assert places == pytest.approx((x - 1.7e9 - 50) / 50, abs=1e-6)
