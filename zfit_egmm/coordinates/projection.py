@@ -60,10 +60,20 @@ class Projection:
         arrays = (self.knots_x, self.knots_u, self.slopes)
         if len({array.shape for array in arrays}) != 1 or self.knots_x.ndim != 1 or len(self.knots_x) < 2:
             raise ValueError(f"knots and slopes need one common shape, got {[a.shape for a in arrays]}")
+        if any(array.dtype != np.float64 for array in arrays):
+            raise ValueError(f"knots and slopes are float64 numbers, got {[str(a.dtype) for a in arrays]}")
         if not all(np.isfinite(array).all() for array in arrays):
             raise ValueError("the projection has knots or slopes that are not finite")
         if np.any(np.diff(self.knots_x) <= 0) or np.any(np.diff(self.knots_u) <= 0) or np.any(self.slopes <= 0):
             raise ValueError("the projection is not strictly monotone")
+        if self.kind == "smooth" and not np.isfinite(self.latent(tf.constant(self._probes()))[1]).all():
+            raise ValueError("the slopes of the projection do not fit its knots")
+
+    def _probes(self) -> np.ndarray:
+        """Places in and at the ends of every piece."""
+        fractions = np.linspace(0, 1, 9)[:-1]
+        places = self.knots_x[:-1, np.newaxis] + fractions * np.diff(self.knots_x)[:, np.newaxis]
+        return np.append(places.ravel(), self.knots_x[-1])
 
     def latent(self, x: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
         """Latent coordinate and its slope.

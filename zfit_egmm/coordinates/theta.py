@@ -74,7 +74,12 @@ class ThetaScaling:
         for bend in bends:
             if not (0 <= bend.parameter < len(trained_range) and bend.radius > 0 and np.isfinite(bend).all()):
                 raise ValueError("the bends of theta do not fit the parameters")
-        return cls(tuple(trained_range), stretches, bends)
+        scaling = cls(tuple(trained_range), stretches, bends)
+        low, high = np.array(trained_range, dtype=float).reshape(-1, 2).T
+        points = low + np.linspace(0, 1, 9)[:, np.newaxis] * (high - low)
+        if not np.isfinite(scaling(tf.constant(points))).all():
+            raise ValueError("the inputs of the networks are not finite in the trained range of theta")
+        return scaling
 
     def as_text(self) -> dict[str, Any]:
         """Stretches and bends as plain data that JSON can hold."""

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
+import tensorflow as tf
 
 from zfit_egmm import archive, registry
 from zfit_egmm.archive import ModelFileError
@@ -131,7 +132,21 @@ def rebuilt(manifest: Mapping[str, Any], arrays: Mapping[str, np.ndarray], depth
     )
     own = {name: array for name, array in arrays.items() if not (members and name.startswith("member_"))}
     state = State(manifest["state"], own, members)
-    return registry.find("DENSITIES", family).from_state(Axes.of_text(manifest), state, manifest["training"])
+    density = registry.find("DENSITIES", family).from_state(Axes.of_text(manifest), state, manifest["training"])
+    _check_use(density)
+    return density
+
+
+def _check_use(density: Density) -> None:
+    """Evaluate the density at places of its box and of the trained range: what makes no sense shows there at last."""
+    low, high = density.axes.box
+    places = low + np.linspace(0, 1, 9)[:, np.newaxis] * (high - low)
+    least, most = np.array(density.theta_range, dtype=float).reshape(-1, 2).T
+    for share in (0.0, 0.4, 1.0):
+        theta = least + share * (most - least)
+        values = density.log_prob_tensor(tf.constant(places), tf.constant(theta, tf.float64))
+        if np.isnan(values).any() or np.isposinf(values).any():
+            raise ValueError(f"its log density is not a number at theta = {theta.tolist()}")
 
 
 def fingerprint(density: Density) -> str:
