@@ -203,6 +203,19 @@ def test_fits_start_from_anywhere_in_any_unit(start):
             )
 
 
+@pytest.mark.parametrize("units", UNITS)
+def test_a_parameter_stopped_by_a_limit_is_at_it_in_any_unit(units):
+    unit = UNITS[units]["s"]
+    loss, parameters = _loss(units, "none")
+    parameters["s"].set_value(40 * unit)
+    for lower, upper in ((30, 50), (30, 1e9), (30, None)):
+        parameters["s"].lower, parameters["s"].upper = lower * unit, None if upper is None else upper * unit
+        found = fit(Likelihood(loss))
+        assert found.is_valid, found.reason
+        assert found.at_limit == ("s",)
+        assert found.values["s"] / unit == pytest.approx(30, abs=1e-3)
+
+
 @functools.cache
 def hepstats_reference():
     return _with_hepstats("plain", "tight")
@@ -211,19 +224,20 @@ def hepstats_reference():
 def _with_hepstats(units, limits):
     loss, parameters = _loss(units, limits)
     unit, s = UNITS[units]["s"], parameters["s"]
+    # Five values are enough to compare; interpolation between so few has an error of some per cent.
     asymptotic = AsymptoticCalculator(loss, zfit.minimize.Minuit(), asimov_events=2000)
-    scan = POIarray(s, np.linspace(2, 50, 9) * unit)
+    scan = POIarray(s, np.linspace(2, 50, 5) * unit)
     limits_found = UpperLimit(asymptotic, scan, POI(s, 0)).upperlimit()
     found = {name: value / unit for name, value in limits_found.items()}
     zfit.settings.set_seed(4)
-    toys = FrequentistCalculator(loss, zfit.minimize.Minuit(), ntoysnull=3, ntoysalt=3)
+    toys = FrequentistCalculator(loss, zfit.minimize.Minuit(), ntoysnull=2, ntoysalt=2)
     null = POIarray(s, [TRUE["s"] * unit])
     q = toys.qnull(null, POI(s, 0), onesided=False)
     return found | {f"toy {number}": float(one) for number, one in enumerate(next(iter(q.values())))}
 
 
-@pytest.mark.parametrize(("units", "limits"), [("small", "none"), ("large", "tight"), ("mixed", "wide")])
+@pytest.mark.parametrize(("units", "limits"), [("small", "none"), ("mixed", "huge")])
 def test_units_and_limits_change_nothing_in_hepstats(units, limits):
     found, wanted = _with_hepstats(units, limits), hepstats_reference()
     assert found == pytest.approx(wanted, rel=2e-3)
-    assert wanted["expected"] == pytest.approx(truth()["expected limit"], rel=0.03)
+    assert wanted["expected"] == pytest.approx(truth()["expected limit"], rel=0.05)

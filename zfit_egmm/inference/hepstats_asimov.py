@@ -24,7 +24,7 @@ class AsymptoticCalculator(calculators.AsymptoticCalculator):
 
     Args:
         input: Loss or fit result.
-        minimizer: Minimiser for all fits.
+        minimizer: Minimiser of zfit for fits that fail in natural steps of the parameters, which are tried first.
         asimov_events: Events in the Asimov sample of each model. More of them give less noise and slower fits.
         seed: Seed of the Asimov sample.
 
@@ -86,7 +86,8 @@ class AsymptoticCalculator(calculators.AsymptoticCalculator):
         start = [float(parameter.value()) for parameter in others]
         for _ in range(n_trials):
             minimum = self.minimizer.minimize(loss=self.loss)
-            if minimum.valid:
+            # zfit calls a fit invalid that is within a share of the range from a limit, even of one far away.
+            if minimum.converged and np.isfinite(minimum.fmin):
                 zfit.param.set_values(others, [minimum.params[parameter]["value"] for parameter in others])
                 return
             steps = self.minimizer.steps(self.loss, others)

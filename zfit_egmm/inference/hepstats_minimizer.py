@@ -1,7 +1,6 @@
-"""NaturalMinimizer: a minimiser of zfit that gets its start and its first steps in natural units.
+"""NaturalMinimizer: fits of hepstats in natural steps of the parameters.
 
-Where nothing else is said, zfit's first steps are a fixed number: too much for a branching fraction, too little for a
-mass in eV. And Minuit itself has absolute lengths inside.
+Minuit as zfit calls it has absolute lengths inside, and fails where parameters have very different units.
 """
 
 from __future__ import annotations
@@ -13,15 +12,15 @@ import numpy as np
 import zfit
 
 from zfit_egmm.inference.components import allowed_range
-from zfit_egmm.inference.minuit_fit import minimise
+from zfit_egmm.inference.minuit_fit import GOAL, minimise
 from zfit_egmm.inference.natural_steps import natural_steps
 
 
 class NaturalMinimizer:
-    """A minimiser for hepstats that starts at the minimum, found whatever the units and limits of the parameters.
+    """A minimiser for hepstats that works whatever the units and limits of the parameters.
 
     Args:
-        minimizer: The minimiser that ends the fit.
+        minimizer: The minimiser of zfit for fits that fail here.
     """
 
     def __init__(self, minimizer: Any) -> None:
@@ -46,29 +45,33 @@ class NaturalMinimizer:
             zfit.param.assign_values(list(parameters), at)
 
     def minimize(self, loss: Any, **options: Any) -> Any:
-        """Minimise a loss; the step sizes of the parameters are set back afterwards.
+        """Minimise a loss.
 
         Args:
-            loss: A zfit loss.
-            **options: As the minimiser takes them.
+            loss: A zfit loss, whose parameters are left at the minimum.
+            **options: Of the minimiser of zfit.
 
         Returns:
-            The result of the minimiser.
+            The result as zfit has it.
         """
         parameters = list(loss.get_params())
-        values = [float(parameter.value()) for parameter in parameters]
-        steps = [parameter.stepsize if parameter.has_stepsize else None for parameter in parameters]
         evaluated = _EvaluatedLoss(loss, parameters)
-        found = minimise(evaluated, np.array(values), evaluated.names)
-        zfit.param.assign_values(parameters, found.at if found.is_valid else values)
-        try:
-            lengths = found.errors if found.is_valid else found.steps
-            for parameter, step in zip(parameters, lengths, strict=True):
-                parameter.stepsize = step
+        start = np.array([float(parameter.value()) for parameter in parameters])
+        found = minimise(evaluated, start, evaluated.names)
+        if not found.is_valid:
+            zfit.param.assign_values(parameters, start)
             return self.minimizer.minimize(loss=loss, **options)
-        finally:
-            for parameter, step in zip(parameters, steps, strict=True):
-                parameter.stepsize = step
+        value = evaluated.value(found.at)
+        return zfit.result.FitResult(
+            loss=loss,
+            params=dict(zip(parameters, found.at.tolist(), strict=True)),
+            minimizer=self.minimizer,
+            valid=True,
+            converged=True,
+            edm=GOAL,
+            fminopt=value,
+            criterion=None,
+        )
 
 
 class _EvaluatedLoss:

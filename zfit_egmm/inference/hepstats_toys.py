@@ -27,7 +27,7 @@ class FrequentistCalculator(calculators.FrequentistCalculator):
 
     Args:
         input: Loss or fit result.
-        minimizer: Minimiser for all fits.
+        minimizer: Minimiser of zfit for fits that fail in natural steps of the parameters, which are tried first.
         ntoysnull: Toys for each null hypothesis.
         ntoysalt: Toys for the alternative hypothesis.
     """

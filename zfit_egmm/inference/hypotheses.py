@@ -185,8 +185,8 @@ def check_best(profile: ProfileRatio) -> None:
     """
     if not profile.best.is_valid:
         raise RuntimeError(
-            "the fit to the data is not valid, so that nothing can be tested; look at zfit_egmm.inference.fit(loss), "
-            "and give other starting values or limits"
+            f"the fit to the data is not valid ({profile.best.reason}), so that nothing can be tested; look at "
+            "zfit_egmm.inference.fit(loss), and give other starting values or limits"
         )
 
 

@@ -17,6 +17,7 @@ from zfit_egmm.inference.natural_steps import Evaluated, natural_steps
 
 ERRORDEF = 0.5
 TOLERANCE = 1e-4
+GOAL = 0.002 * TOLERANCE * ERRORDEF
 """Of Minuit: ln L is within about 1e-7 of its maximum, and parameters within 5e-4 of an error of their best fit."""
 
 OUT_OF_REACH = 1e3

@@ -19,7 +19,7 @@ ROUGHLY = 20.0
 """A step whose bend is within this factor is near enough to scale it."""
 
 LARGEST_CHANGE = 1e4
-MOST_TRIES = 30
+MOST_TRIES = 16
 
 
 class Evaluated(Protocol):

@@ -215,7 +215,7 @@ def notes_on_fits(profiled: Profiled, is_valid: np.ndarray, ratio: np.ndarray) -
     """Remarks on the best fit and on failed fits."""
     notes, best = [], profiled.best
     if not best.is_valid:
-        notes.append("The best fit is not valid: distrust everything here.")
+        notes.append(f"The best fit is not valid, {best.reason}: distrust everything here.")
     for name in best.at_limit:
         limit = min(profiled.likelihood.limits[name], key=lambda limit: abs(limit - best.values[name]))
         what = "its Hesse error means nothing" if name in profiled.names else "it is a nuisance parameter here"

@@ -143,7 +143,8 @@ class FromEvents:
             of observables.
         expected: For each the expected number of events: a number or the name of a parameter.
         columns: Names of the observables in the order of the model's space.
-        tolerance: How far the theta of an event may be from the true value, in units of the range of all events.
+        tolerance: How far the theta of an event may be from the true value, in units of the range of all events, or of
+            the value of theta if they have one only.
 
     Raises:
         ValueError: If a weight is negative, or a sample lacks one of the columns.
@@ -218,7 +219,8 @@ class FromEvents:
         if not sample.theta_names:
             return np.arange(len(sample.x))
         at = np.array([true[name] for name in sample.theta_names])
-        scale = np.maximum(np.ptp(sample.theta, axis=0), 1e-300)
+        width = np.ptp(sample.theta, axis=0)
+        scale = np.where(width > 0, width, np.abs(sample.theta[0]))
         rows = np.flatnonzero(np.all(np.abs(sample.theta - at) <= self._tolerance * scale, axis=1))
         if not len(rows):
             there = np.unique(sample.theta, axis=0)

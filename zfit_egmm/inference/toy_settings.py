@@ -14,8 +14,9 @@ from zfit_egmm.inference.hypotheses import is_weighted
 from zfit_egmm.inference.likelihood import Likelihood
 from zfit_egmm.inference.toys import Experiment, run_toys
 
-DIGITS = 6
-"""Of true values, so that a rounding error of a fit does not make another campaign."""
+DIGITS = 9
+"""Of true values, so that a rounding error of a fit does not make another campaign, and enough for an error of a
+millionth."""
 
 
 @dataclass(frozen=True)
@@ -100,7 +101,7 @@ def notes_on_toys(results: ToyResults) -> list[str]:
 
 
 def rounded(likelihood: Likelihood, values: Mapping[str, float]) -> dict[str, float]:
-    """Values with six significant digits, inside their limits."""
+    """Values with nine significant digits, inside their limits."""
     limits = likelihood.limits
     return {name: float(np.clip(round_value(value), *limits[name])) for name, value in values.items()}
 
