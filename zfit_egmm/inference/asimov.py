@@ -12,7 +12,8 @@ from typing import Any
 import numpy as np
 import zfit
 
-from zfit_egmm.inference.components import Component, allowed_range, components_of
+from zfit_egmm.inference.components import Component, components_of
+from zfit_egmm.pdf.limits_in_graphs import allowed_range
 
 ASIMOV_EVENTS = 20_000
 

@@ -8,7 +8,6 @@ from typing import Any
 
 import numpy as np
 import tensorflow as tf
-import zfit
 
 from zfit_egmm.inference.asimov import ASIMOV_EVENTS, asimov_sample
 from zfit_egmm.inference.likelihood import Likelihood
@@ -53,7 +52,7 @@ class ProfileRatio:
         self._starts = tuple(starts)
         self._undefined = dict(undefined or {})
         self._seed = seed
-        self._data, self._x = data_of(likelihood), likelihood.x
+        self._data = likelihood.data
         self._observations = likelihood.auxiliary.observations
         self._found: dict[float, Minimum] = {}
         first = off_limits(likelihood, {**likelihood.values, **(start or {})})
@@ -114,31 +113,20 @@ class ProfileRatio:
 
     def activate(self) -> None:
         """Give the likelihood the data set of this object if it has another."""
-        if self._likelihood.x is not self._x:
+        if self._likelihood.data is not self._data:
             self._likelihood.set_data(self._data)
             self._likelihood.auxiliary.set(self._observations)
-            self._x = self._likelihood.x
 
 
 def is_weighted(likelihood: Likelihood) -> bool:
     """Whether some events count more than others."""
-    return any(bool(tf.reduce_any(weights != 1)) for weights in likelihood.weights)
-
-
-def data_of(likelihood: Likelihood) -> list[Any]:
-    """The data that a likelihood has now, as it takes them."""
-    if not is_weighted(likelihood):
-        return list(likelihood.x)
-    return [
-        zfit.Data.from_tensor(obs=model.space, tensor=x, weights=weights, guarantee_limits=True)
-        for model, x, weights in zip(likelihood.models, likelihood.x, likelihood.weights, strict=True)
-    ]
+    return likelihood.data.is_weighted
 
 
 @contextmanager
 def kept(likelihood: Likelihood) -> Iterator[None]:
     """Give a likelihood its data, auxiliary measurements and parameters back at the end, whatever happens."""
-    data, observations = data_of(likelihood), likelihood.auxiliary.observations
+    data, observations = likelihood.data, likelihood.auxiliary.observations
     try:
         with likelihood.restored():
             yield
@@ -167,7 +155,7 @@ def asimov_ratio(
             terms = [float(part.coefficient()) for index, part in likelihood.flat if index == number]
             n_expected = sum(terms) if likelihood.is_extended else n_data[number]
             samples.append(asimov_sample(model, n_expected, n_events=n_events, seed=seed + number))
-        likelihood.set_data(samples)
+        likelihood.set_data(samples, is_expectation=True)
         likelihood.auxiliary.set(likelihood.auxiliary.draw(None))
     return ProfileRatio(likelihood, parameter, start=true)
 

@@ -54,8 +54,11 @@ class Minimum:
 
 
 def as_likelihood(loss: Any) -> Likelihood:
-    """The likelihood of a zfit loss; a likelihood stays what it is."""
-    return loss if isinstance(loss, Likelihood) else Likelihood(loss)
+    """The likelihood of a zfit loss; a likelihood stays what it is, and takes over what has changed in its loss."""
+    if not isinstance(loss, Likelihood):
+        return Likelihood(loss)
+    loss.follow()
+    return loss
 
 
 def fit(

@@ -16,6 +16,7 @@ from zfit_egmm.inference.minimum import as_likelihood, check_values, fit
 from zfit_egmm.inference.projections import Projection, chi_square, projections_of
 from zfit_egmm.inference.sources import FromModel, draw_toy
 from zfit_egmm.inference.toy_fit import Row, ToyFit
+from zfit_egmm.pdf.limits_in_graphs import lifted_limits
 
 
 class ProjectionToys:
@@ -150,4 +151,5 @@ def _traced(part: Any, model: Any) -> Callable[[tf.Tensor], tf.Tensor]:
     def density(x: tf.Tensor) -> tf.Tensor:
         return part.density(zfit.Data.from_tensor(obs=model.space, tensor=x, guarantee_limits=True))
 
-    return density
+    with lifted_limits(part.pdf.get_params(floating=None)):
+        return density.get_concrete_function()

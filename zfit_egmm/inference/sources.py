@@ -12,6 +12,7 @@ import zfit
 
 from zfit_egmm.events.sample import EventSample
 from zfit_egmm.inference.likelihood import Likelihood
+from zfit_egmm.pdf.limits_in_graphs import lifted_limits
 
 Source = Callable[[Mapping[str, float], np.random.Generator], Sequence[np.ndarray]]
 """Events of one toy, an array for each model, from the true parameters and a generator of random numbers."""
@@ -75,7 +76,8 @@ class FromModel:
         def sample(n: tf.Tensor) -> tf.Tensor:
             return part.pdf.sample(n).with_obs(obs).value()
 
-        return sample.get_concrete_function()
+        with lifted_limits(part.pdf.get_params(floating=None)):
+            return sample.get_concrete_function()
 
 
 class FromEvents:
