@@ -11,7 +11,8 @@ import tensorflow as tf
 
 from zfit_egmm.inference.asimov import ASIMOV_EVENTS, asimov_sample
 from zfit_egmm.inference.likelihood import Likelihood
-from zfit_egmm.inference.minimum import Minimum, fit
+from zfit_egmm.inference.minimum import Minimum, fit, known_covariances
+from zfit_egmm.inference.weighted import note_on_weights
 
 METHODS = ("asymptotic", "toys")
 
@@ -55,6 +56,7 @@ class ProfileRatio:
         self._data = likelihood.data
         self._observations = likelihood.auxiliary.observations
         self._found: dict[float, Minimum] = {}
+        self._scale: tuple[Minimum, float] | None = None
         first = off_limits(likelihood, {**likelihood.values, **(start or {})})
         self.best = fit(likelihood, start=first, starts=self._starts, hesse=False, seed=seed)
 
@@ -62,6 +64,16 @@ class ProfileRatio:
     def estimate(self) -> float:
         """Best fit of the parameter."""
         return self.best.values[self._parameter]
+
+    @property
+    def typical_weight(self) -> float:
+        """Weighted numbers of events divided by this are about numbers of events."""
+        return self._data.unit
+
+    @property
+    def is_weighted(self) -> bool:
+        """Whether the ratio is corrected for weights."""
+        return self._data.has_weighted_errors
 
     @property
     def is_valid(self) -> bool:
@@ -91,15 +103,30 @@ class ProfileRatio:
                 seed=self._seed,
             )
             self._found[value] = found
-            if found.is_valid and found.nll < self.best.nll - NOISE:
+            if found.is_valid and found.nll < self.best.nll - NOISE * self._data.unit:
                 again = fit(self._likelihood, start=off_limits(self._likelihood, found.values), hesse=False)
                 self.best = min(self.best, again, key=lambda one: (not one.is_valid, one.nll))
         return self._found[value]
 
     def ratios(self, values: Sequence[float] | np.ndarray) -> np.ndarray:
-        """``-2 ln [L(value) / L(best)]``, shape ``(n_values,)``."""
+        """``-2 ln [L(value) / L(best)]``, corrected if events are weighted, shape ``(n_values,)``."""
         found = np.array([self.at(float(value)).nll for value in values])
-        return np.maximum(2 * (found - self.best.nll), 0.0)
+        return self.scale * np.maximum(2 * (found - self.best.nll), 0.0)
+
+    @property
+    def scale(self) -> float:
+        """What corrects the ratio for weights, see :mod:`zfit_egmm.inference.weighted`; one without them.
+
+        Raises:
+            RuntimeError: If the second derivatives at the best fit are not positive definite.
+        """
+        if not self.is_weighted:
+            return 1.0
+        if self._scale is None or self._scale[0] is not self.best:
+            self.activate()
+            found = known_covariances(self._likelihood, self.best)
+            self._scale = (self.best, found.scale({self._parameter: 0.0}))
+        return self._scale[1]
 
     def q_limits(self, values: Sequence[float] | np.ndarray) -> np.ndarray:
         """The same, but zero where the best fit is above the value: what speaks for smaller values only."""
@@ -116,11 +143,6 @@ class ProfileRatio:
         if self._likelihood.data is not self._data:
             self._likelihood.set_data(self._data)
             self._likelihood.auxiliary.set(self._observations)
-
-
-def is_weighted(likelihood: Likelihood) -> bool:
-    """Whether some events count more than others."""
-    return likelihood.data.is_weighted
 
 
 @contextmanager
@@ -199,11 +221,14 @@ def check_best(profile: ProfileRatio) -> None:
 
 
 def notes_on_fits(profile: ProfileRatio) -> list[str]:
-    """Sentences on fits to the data that failed."""
+    """Sentences on the data, and on fits to them that failed."""
+    notes = list(profile.best.notes)
+    if profile.is_weighted:
+        notes.append(note_on_weights(profile.scale))
     if not profile.failed:
-        return []
+        return notes
     values = ", ".join(f"{value:.4g}" for value in profile.failed)
-    return [f"The fits of the other parameters are not valid at {values}."]
+    return [*notes, f"The fits of the other parameters are not valid at {values}."]
 
 
 def check_method(method: str) -> None:

@@ -84,8 +84,8 @@ def interval(
 ) -> Interval:
     """Find the interval of a parameter from its profile likelihood.
 
-    Holds where the likelihood ratio follows a chi-square distribution (Wilks): not next to a limit of the parameter,
-    for few events, or with weighted events.
+    Holds where the likelihood ratio follows a chi-square distribution (Wilks): not next to a limit of the parameter
+    or for few events. Weighted events are corrected for, see :mod:`zfit_egmm.inference.weighted`.
 
     Args:
         loss: An unbinned zfit loss or a :class:`~zfit_egmm.inference.likelihood.Likelihood`; its parameters keep their

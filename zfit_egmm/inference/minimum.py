@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import iminuit
 import numpy as np
 
 from zfit_egmm.inference.likelihood import Likelihood
+from zfit_egmm.inference.weighted import NOT_CORRECTED, Covariances, notes_on_data, sandwich
 
 ERRORDEF = 0.5
 TOLERANCE = 1e-4
@@ -35,12 +36,14 @@ class Minimum:
         values: Value of every parameter, fixed ones included.
         errors: Hesse errors of the parameters that floated; without Hesse, Minuit's rough estimates.
         covariance: Of the parameters that floated, in the order of ``errors``; ``None`` if Hesse failed or was not
-            asked for.
+            asked for. For weighted events by the sandwich formula, see :mod:`zfit_egmm.inference.weighted`.
         nll: Negative log-likelihood, without constants.
         is_valid: Whether Minuit calls it a valid minimum, with a finite likelihood.
         at_limit: Parameters that floated and ended at one of their limits, where a Hesse error means nothing.
         n_calls: Evaluations of the likelihood, gradients included.
         n_tries: Fits from different starts until one was valid.
+        inverse_hessian: Inverse of the second derivatives, the same as ``covariance`` unless events are weighted.
+        notes: What the reader should know, in sentences.
     """
 
     values: dict[str, float]
@@ -51,6 +54,15 @@ class Minimum:
     at_limit: tuple[str, ...]
     n_calls: int
     n_tries: int
+    inverse_hessian: np.ndarray | None = None
+    notes: tuple[str, ...] = ()
+
+    @property
+    def covariances(self) -> Covariances | None:
+        """Both covariances, if Hesse was asked for and did not fail."""
+        if self.covariance is None or self.inverse_hessian is None:
+            return None
+        return Covariances(tuple(self.errors), self.inverse_hessian, self.covariance)
 
 
 def as_likelihood(loss: Any) -> Likelihood:
@@ -102,8 +114,9 @@ def fit(
             shifted = _shifted(likelihood, first, fixed, rng)
             found.append(_fit_once(likelihood, shifted, fixed, steps, hesse=hesse))
             tries += 1
-    best = min(found, key=lambda one: (not one.is_valid, one.nll if math.isfinite(one.nll) else math.inf))
-    return Minimum(**{**vars(best), "n_calls": sum(one.n_calls for one in found), "n_tries": tries})
+        best = min(found, key=lambda one: (not one.is_valid, one.nll if math.isfinite(one.nll) else math.inf))
+        notes = notes_on_data(likelihood, best.values, list(best.errors))
+    return replace(best, n_calls=sum(one.n_calls for one in found), n_tries=tries, notes=tuple(notes))
 
 
 def check_values(likelihood: Likelihood, values: Mapping[str, float]) -> None:
@@ -153,7 +166,8 @@ def _fit_once(
         return likelihood.value_and_gradient(full, floating)[1][rows]
 
     minuit = iminuit.Minuit(value, full[rows].copy(), grad=gradient, name=floating)
-    minuit.errordef = ERRORDEF
+    # So that the tolerance, too, counts in units of the typical weight.
+    minuit.errordef = ERRORDEF * likelihood.data.unit
     minuit.tol = TOLERANCE
     minuit.strategy = 0
     limits = likelihood.limits
@@ -167,20 +181,54 @@ def _fit_once(
     values = {**{name: float(start[name]) for name in likelihood.names}, **minuit.values.to_dict()}
     found = None
     if hesse and minuit.valid:
-        found = covariance(likelihood, values, minuit.errors.to_dict())
+        found = covariances(likelihood, values, minuit.errors.to_dict())
         n_calls += 2 * len(floating)
-    rough = np.array(minuit.errors) if found is None else np.sqrt(np.diag(found))
+    rough = np.array(minuit.errors) if found is None else np.sqrt(np.diag(found.full))
     errors = dict(zip(floating, rough.tolist(), strict=True))
     return Minimum(
         values=values,
         errors=errors,
-        covariance=found,
+        covariance=None if found is None else found.full,
         nll=float(minuit.fval),
         is_valid=bool(minuit.valid and math.isfinite(minuit.fval)),
         at_limit=tuple(name for name in floating if _is_at_limit(values[name], errors[name], limits[name])),
         n_calls=n_calls,
         n_tries=1,
+        inverse_hessian=None if found is None else found.plain,
     )
+
+
+def covariances(likelihood: Likelihood, values: Mapping[str, float], errors: Mapping[str, float]) -> Covariances | None:
+    """Inverse of the second derivatives, and the covariance, which is another one if events are weighted.
+
+    Args:
+        likelihood: The likelihood.
+        values: All parameters, at a minimum.
+        errors: Rough errors of the parameters that float.
+
+    Returns:
+        ``None`` if the second derivatives are not positive definite.
+    """
+    plain = covariance(likelihood, values, errors)
+    if plain is None:
+        return None
+    full = sandwich(likelihood, values, errors, plain) if likelihood.data.has_weighted_errors else plain
+    return Covariances(tuple(errors), plain, full)
+
+
+def known_covariances(likelihood: Likelihood, best: Minimum) -> Covariances:
+    """Covariances of a best fit, whether or not Hesse was asked for.
+
+    Raises:
+        RuntimeError: If the second derivatives are not positive definite.
+    """
+    found = best.covariances
+    if found is None:
+        with likelihood.restored():
+            found = covariances(likelihood, best.values, best.errors)
+    if found is None:
+        raise RuntimeError(NOT_CORRECTED)
+    return found
 
 
 def covariance(likelihood: Likelihood, values: Mapping[str, float], errors: Mapping[str, float]) -> np.ndarray | None:

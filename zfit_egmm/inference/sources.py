@@ -14,8 +14,9 @@ from zfit_egmm.events.sample import EventSample
 from zfit_egmm.inference.likelihood import Likelihood
 from zfit_egmm.pdf.limits_in_graphs import lifted_limits
 
-Source = Callable[[Mapping[str, float], np.random.Generator], Sequence[np.ndarray]]
-"""Events of one toy, an array for each model, from the true parameters and a generator of random numbers."""
+Source = Callable[[Mapping[str, float], np.random.Generator], Sequence[Any]]
+"""Events of one toy, an array or a ``zfit.Data`` for each model, from the true parameters and a generator of random
+numbers."""
 
 
 class FromModel:
