@@ -10,7 +10,7 @@ import zfit
 from builders import random_density
 from scipy.optimize import minimize
 
-from zfit_egmm.inference import FromModel, Likelihood, ToyFit, contour, fit, interval, upper_limit
+from zfit_egmm.inference import FromModel, Likelihood, ToyFit, contour, fit, interval, profile, upper_limit
 from zfit_egmm.pdf import EGMM
 
 WIDE = 60.0
@@ -171,6 +171,23 @@ def test_scans_and_limits_follow_too():
     # The data of the loss are followed after a limit, which gives the likelihood others in between.
     here.data.update_data(np.random.default_rng(2).normal(2.0, 1.0, (100, 1)))
     assert fit(likelihood).values["mean"] == pytest.approx(here.data.value().numpy().mean(), abs=1e-3)
+
+
+def test_results_of_other_limits_are_refused_or_extended():
+    here = _Situation()
+    likelihood = Likelihood(here.loss)
+    best, x = fit(likelihood), here.data.value().numpy()[:, 0]
+    scan = profile(likelihood, "mean", n_points=9, progress=False)
+    here.mean.lower, here.mean.upper = None, None
+    found = interval(likelihood, "mean", profile=scan, level=0.9999)
+    reach = x.std() * np.sqrt(np.expm1(found.threshold / len(x)))
+    assert [found.lower, found.upper] == pytest.approx([x.mean() - reach, x.mean() + reach], abs=0.01 * reach)
+    here.mean.upper = best.values["mean"] + 0.1
+    with pytest.raises(ValueError, match=r"mean = .* lies outside the limits"):
+        interval(likelihood, "mean", profile=scan)
+    here.mean.upper = best.values["mean"] - 0.1
+    with pytest.raises(ValueError, match=r"mean = .* lies outside the limits"):
+        contour(likelihood, ("mean", "width"), minimum=best)
 
 
 def test_toys_are_drawn_beyond_limits_that_were_narrower():

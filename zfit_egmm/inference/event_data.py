@@ -42,8 +42,10 @@ class EventData:
     @cached_property
     def unit(self) -> float:
         """Typical weight: differences of the negative log-likelihood count in this unit, one for unweighted data."""
+        if not self.has_weighted_errors:
+            return 1.0
         weights = np.concatenate([weights.numpy() for weights in self.weights])
-        if not self.has_weighted_errors or not np.any(weights):
+        if not np.any(weights):
             return 1.0
         return float(np.sum(np.square(weights)) / np.sum(np.abs(weights)))
 

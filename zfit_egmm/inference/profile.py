@@ -34,7 +34,8 @@ class Profile:
     Args:
         parameter: Its name.
         values: Scanned values, rising, shape ``(n,)``.
-        minus2_log_ratio: ``-2 Delta ln L`` against the best fit, all others profiled, shape ``(n,)``.
+        minus2_log_ratio: ``-2 Delta ln L`` against the best fit, all others profiled, corrected if events are weighted,
+            shape ``(n,)``.
         nuisances: Values of the other parameters at each point, arrays of shape ``(n,)`` by name.
         is_valid: Whether the fit at each point is valid, shape ``(n,)``.
         best: The best fit.

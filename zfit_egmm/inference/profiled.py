@@ -206,6 +206,7 @@ class Profiled:
                 f"the minimum has the parameters {', '.join(minimum.values)}, but the likelihood "
                 f"{', '.join(self.likelihood.names)}; fit again"
             )
+        check_values(self.likelihood, minimum.values)
         for name in self.names:
             if name in self._held:
                 raise ValueError(f"{name!r} was fixed in the minimum: give one where it floated")
