@@ -206,7 +206,10 @@ class Profiled:
                 f"the minimum has the parameters {', '.join(minimum.values)}, but the likelihood "
                 f"{', '.join(self.likelihood.names)}; fit again"
             )
-        check_values(self.likelihood, minimum.values)
+        for name, value in self.inside(minimum.values).items():
+            # Limits may be others by now; fits leave them by rounding.
+            if abs(value - minimum.values[name]) > 1e-6 * minimum.errors.get(name, 0.0):
+                check_values(self.likelihood, {name: minimum.values[name]})
         for name in self.names:
             if name in self._held:
                 raise ValueError(f"{name!r} was fixed in the minimum: give one where it floated")
