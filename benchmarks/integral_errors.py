@@ -26,12 +26,12 @@ from trained_models import at_least, rounded, tell
 from zfit_pdf import random_boxes
 
 from zfit_egmm import Density, Observable
+from zfit_egmm.coordinates.projection import build_projection
+from zfit_egmm.coordinates.theta import ThetaScaling
 from zfit_egmm.density import points
+from zfit_egmm.density.region import Region
 from zfit_egmm.families.egmm.autoregressive import Autoregressive
 from zfit_egmm.families.egmm.networks import SmoothNetwork
-from zfit_egmm.density.region import Region
-from zfit_egmm.coordinates.theta import ThetaScaling
-from zfit_egmm.coordinates.projection import build_projection
 
 N_OBSERVABLES = (4, 8)
 TOLERANCES = (1e-2, 1e-3)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from zfit_egmm.training.prepare import prepare
 
 from zfit_egmm import EventSample, Observable
 from zfit_egmm.demo import toy
@@ -11,7 +12,6 @@ from zfit_egmm.events.root import write_columns
 from zfit_egmm.training.checkpoint import Checkpoint
 from zfit_egmm.training.config import TrainingConfig
 from zfit_egmm.training.ensemble import bootstrapped
-from zfit_egmm.training.prepare import prepare
 
 X, Y = Observable("x", -5, 5), Observable("y", -5, 5)
 JETS = Observable("jets", 0, 3, kind="discrete")

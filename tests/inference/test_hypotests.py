@@ -7,10 +7,12 @@ import pytest
 import zfit
 from hepstats.hypotests import ConfidenceInterval, Discovery
 from hepstats.hypotests.calculators import AsymptoticCalculator as BinnedCalculator
+from hepstats.hypotests.calculators import FrequentistCalculator as OriginalFrequentist
 from hepstats.hypotests.exceptions import POIRangeError
 from hepstats.hypotests.parameters import POI, POIarray
+from hepstats.hypotests.toyutils import ToyResult
 
-from zfit_egmm.inference import AsymptoticCalculator, UpperLimit
+from zfit_egmm.inference import AsymptoticCalculator, FrequentistCalculator, UpperLimit
 from zfit_egmm.inference.asimov import stationary_weights
 from zfit_egmm.inference.hepstats_toys import poisson_sampler
 from zfit_egmm.pdf import EGMM
@@ -117,3 +119,29 @@ def test_toys_of_a_learned_mixture_fluctuate_in_size(mixture):
         sampler.resample()
         sizes.append(int(sampler.nevents))
     assert len(set(sizes)) > 2
+
+
+def test_toys_of_a_file_of_hepstats_are_read(tmp_path):
+    mean, obs = zfit.Parameter("mean", 0.3, -5, 5), zfit.Space("x", -20, 20)
+    data = zfit.Data(np.random.default_rng(1).normal(0.3, 1.0, (100, 1)), obs=obs)
+    loss = zfit.loss.UnbinnedNLL(zfit.pdf.Gauss(mean, 1.0, obs), data)
+    minimizer, path = zfit.minimize.Minuit(), str(tmp_path / "toys.yaml")
+    tested = POIarray(mean, [0.2, 0.4])
+    toys = ToyResult(POI(mean, 0.2), tested)
+    toys.add_entries(
+        bestfit=np.array([0.21, 0.18]),
+        nll_bestfit=np.array([5.0, 6.0]),
+        nlls={POI(mean, 0.2): np.array([5.1, 6.2]), POI(mean, 0.4): np.array([7.0, 8.0])},
+    )
+    first = FrequentistCalculator(loss, minimizer)
+    first.add_toyresult(toys)
+    first.to_yaml(path)
+    found = FrequentistCalculator.from_yaml(path, loss, minimizer, ntoysnull=2, ntoysalt=3)
+    theirs = OriginalFrequentist.from_yaml(path, loss, minimizer)
+    (ours,), (expected,) = found.values(), theirs.values()
+    np.testing.assert_array_equal(ours.bestfit, expected.bestfit)
+    np.testing.assert_array_equal(ours.nlls[POI(mean, 0.4)], [7.0, 8.0])
+    assert (found.ntoysnull, found.ntoysalt) == (2, 3)
+    # Further toys fluctuate in size as those of a new calculator.
+    assert found._sampler is first._sampler
+    assert found._sampler is not theirs._sampler

@@ -200,7 +200,7 @@ def _short(values: Mapping[str, float]) -> str:
 
 
 def _notes(best: Minimum) -> list[str]:
-    notes = [f"{name} ends at its limit: its Hesse error means nothing" for name in best.at_limit]
+    notes = [*best.notes, *(f"{name} ends at its limit: its Hesse error means nothing" for name in best.at_limit)]
     if best.covariance is None:
         notes.append("the second derivatives are not positive definite: the errors are rough")
     return notes

@@ -112,6 +112,9 @@ def stationary_weights(
     Returns:
         Shape ``(n_events,)``.
     """
+    if n_expected == 0:
+        # Nothing is expected of a model without any yield, and its density has no meaning.
+        return np.zeros(events.value().shape[0])
     parts = components_of(model)
     densities = _densities(parts, events)
     columns = [np.ones(densities.shape[1])]

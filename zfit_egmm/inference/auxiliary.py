@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import operator
 from collections.abc import Sequence
 from typing import Any
 
@@ -21,15 +22,12 @@ class Auxiliary:
     """
 
     def __init__(self, constraints: Sequence[Any]) -> None:
+        self._entries = list(constraints)
         self._plain = [entry for entry in constraints if not isinstance(entry, TFProbabilityConstraint)]
         self._measured = [copy.copy(entry) for entry in constraints if isinstance(entry, TFProbabilityConstraint)]
         self._observations: list[list[tf.Variable]] = []
         for entry in self._measured:
-            values = [
-                float(tf.convert_to_tensor(value, tf.float64))
-                for value in np.ravel(np.asarray(entry.observation, object))
-            ]
-            variables = [tf.Variable(value, dtype=tf.float64, trainable=False) for value in values]
+            variables = [tf.Variable(value, dtype=tf.float64, trainable=False) for value in _observation(entry)]
             entry._observation = tuple(variables)
             if isinstance(entry, zfit.constraint.PoissonConstraint):
                 # It keeps its observation in a second place.
@@ -48,6 +46,33 @@ class Auxiliary:
             for variable, value in zip(variables, values, strict=True):
                 variable.assign(value)
 
+    def is_of(self, constraints: Sequence[Any]) -> bool:
+        """Whether these are the constraints that it was made of."""
+        return len(constraints) == len(self._entries) and all(map(operator.is_, constraints, self._entries))
+
+    def follow(self) -> None:
+        """Take over observations of the constraints themselves that have changed since the last call."""
+        measured = [entry for entry in self._entries if isinstance(entry, TFProbabilityConstraint)]
+        now = [np.array(_observation(entry)) for entry in measured]
+        current = self.observations
+        if not all(map(np.array_equal, now, self.original)):
+            pairs = zip(now, self.original, current, strict=True)
+            self.set([own if np.array_equal(new, old) else new for new, old, own in pairs])
+            self.original = now
+
+    def information(self, parameters: Sequence[Any]) -> np.ndarray:
+        """Second derivatives of the constraint terms at the current parameters, shape ``(n, n)``."""
+        result = np.zeros((len(parameters), len(parameters)))
+        if self._entries:
+            with tf.GradientTape(persistent=True) as outer:
+                with tf.GradientTape() as inner:
+                    total = self.value()
+                slopes = inner.gradient(total, parameters, unconnected_gradients="zero")
+                stacked = tf.stack(slopes)
+            rows = outer.jacobian(stacked, parameters, unconnected_gradients="zero", experimental_use_pfor=False)
+            result = np.stack([row.numpy() for row in rows], axis=1)
+        return 0.5 * (result + result.T)
+
     def value(self) -> tf.Tensor:
         """Sum of the constraint terms, at the current parameters."""
         total = tf.zeros((), tf.float64)
@@ -62,6 +87,12 @@ class Auxiliary:
             TypeError: If a constraint is not Gaussian, Poisson or log-normal.
         """
         return [_draw(entry, rng) for entry in self._measured]
+
+
+def _observation(constraint: Any) -> list[float]:
+    """Observation of a constraint; zfit may keep it as numbers or as parameters."""
+    values = np.ravel(np.asarray(constraint.observation, object))
+    return [float(tf.convert_to_tensor(value, tf.float64)) for value in values]
 
 
 def _draw(constraint: Any, rng: np.random.Generator | None) -> np.ndarray:

@@ -6,7 +6,6 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
 import tensorflow as tf
 import zfit
 
@@ -89,12 +88,3 @@ def _product(factors: Sequence[Any]) -> Callable[[], tf.Tensor]:
         return value
 
     return coefficient
-
-
-def allowed_range(parameter: Any) -> tuple[float, float]:
-    """Limits of a zfit parameter, infinite where it has none."""
-    if not parameter.has_limits:
-        return -np.inf, np.inf
-    low = -np.inf if parameter.lower is None else float(parameter.lower)
-    high = np.inf if parameter.upper is None else float(parameter.upper)
-    return low, high

@@ -14,7 +14,6 @@ from zfit_egmm.inference.hypotheses import (
     ProfileRatio,
     check_best,
     check_method,
-    is_weighted,
     kept,
     name_of,
     notes_on_fits,
@@ -23,6 +22,7 @@ from zfit_egmm.inference.minimum import as_likelihood, check_values
 from zfit_egmm.inference.ratio_toys import above, run_ratio_toys
 from zfit_egmm.inference.toy_settings import ToySettings, notes_on_toys
 from zfit_egmm.inference.undefined_shapes import check_defined, starts_in, undefined_shapes
+from zfit_egmm.inference.weighted import check_unweighted
 
 FEW_TOYS = 10
 """With fewer toys beyond the data, the p-value is known poorly."""
@@ -107,6 +107,8 @@ def discovery(  # noqa: PLR0913 - a test and toys
     likelihood = as_likelihood(loss)
     name = name_of(likelihood, parameter)
     check_method(method)
+    if method == "toys":
+        check_unweighted(likelihood)
     check_values(likelihood, {name: null})
     undefined = undefined_shapes(likelihood, name, null)
     if method == "asymptotic":
@@ -119,7 +121,7 @@ def discovery(  # noqa: PLR0913 - a test and toys
         q = data.q_discovery(null)
         notes = notes_on_fits(data)
         if method == "asymptotic":
-            notes += _asymptotic_notes(q, weighted=is_weighted(likelihood))
+            notes += _asymptotic_notes(q)
             return Significance(
                 name, null, data.estimate, float(ndtr(-math.sqrt(q))), math.sqrt(q), None, 0, tuple(notes)
             )
@@ -134,12 +136,10 @@ def discovery(  # noqa: PLR0913 - a test and toys
     return Significance(name, null, data.estimate, p_value, -float(ndtri(p_value)), error, n_valid, tuple(notes))
 
 
-def _asymptotic_notes(q: float, *, weighted: bool) -> list[str]:
+def _asymptotic_notes(q: float) -> list[str]:
     notes = []
     if q == 0:
         notes.append("The best fit is not above the value without a signal: the p-value is at least one half.")
-    if weighted:
-        notes.append("The events are weighted; asymptotic formulae hold only if weights do not change the errors.")
     return notes
 
 

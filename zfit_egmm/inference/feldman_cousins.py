@@ -14,6 +14,7 @@ from zfit_egmm.inference.minimum import as_likelihood, check_values
 from zfit_egmm.inference.ratio_toys import TIE, run_ratio_toys
 from zfit_egmm.inference.toy_settings import ToySettings, notes_on_toys, rounded_values
 from zfit_egmm.inference.undefined_shapes import undefined_at
+from zfit_egmm.inference.weighted import check_unweighted
 
 Interval = tuple[float, float]
 
@@ -151,6 +152,7 @@ def feldman_cousins(  # noqa: PLR0913 - a scan and toys
         Feldman and Cousins, Phys. Rev. D 57 (1998) 3873.
     """
     likelihood = as_likelihood(loss)
+    check_unweighted(likelihood)
     name = name_of(likelihood, parameter)
     tested = np.unique(rounded_values(values))
     for value in tested:

@@ -13,7 +13,8 @@ import numpy as np
 from zfit_egmm.inference.hypotheses import kept
 from zfit_egmm.inference.minimum import as_likelihood, fit
 from zfit_egmm.inference.projection_toys import ProjectionToys
-from zfit_egmm.inference.toy_settings import ToySettings, check_unweighted, notes_on_toys, rounded
+from zfit_egmm.inference.toy_settings import ToySettings, notes_on_toys, rounded
+from zfit_egmm.inference.weighted import check_unweighted
 
 
 @dataclass(frozen=True)

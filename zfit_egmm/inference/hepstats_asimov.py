@@ -15,6 +15,7 @@ from hepstats.hypotests.parameters import POI, POIarray
 
 from zfit_egmm.inference.asimov import ASIMOV_EVENTS, asimov_sample
 from zfit_egmm.inference.hepstats_minimizer import NaturalMinimizer
+from zfit_egmm.inference.weighted import check_unweighted_loss
 
 N_TRIALS = 5
 
@@ -28,12 +29,16 @@ class AsymptoticCalculator(calculators.AsymptoticCalculator):
         asimov_events: Events in the Asimov sample of each model. More of them give less noise and slower fits.
         seed: Seed of the Asimov sample.
 
+    Raises:
+        ValueError: If events of the loss are weighted.
+
     Source:
         Cowan, Cranmer, Gross and Vitells, "Asymptotic formulae for likelihood-based tests of new physics".
     """
 
     def __init__(self, input: Any, minimizer: Any, *, asimov_events: int = ASIMOV_EVENTS, seed: int = 0) -> None:  # noqa: A002
         super().__init__(input, NaturalMinimizer(minimizer))
+        check_unweighted_loss(self.loss, "use zfit_egmm.inference.upper_limit, discovery or interval, which correct it")
         self.asimov_events = asimov_events
         self.seed = seed
         self._nll_by_alternative: dict[POI, dict[POI, float]] = {}

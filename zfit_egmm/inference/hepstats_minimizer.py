@@ -11,9 +11,9 @@ from typing import Any
 import numpy as np
 import zfit
 
-from zfit_egmm.inference.components import allowed_range
 from zfit_egmm.inference.minuit_fit import GOAL, minimise
 from zfit_egmm.inference.natural_steps import natural_steps
+from zfit_egmm.pdf.limits_in_graphs import allowed_range
 
 
 class NaturalMinimizer:
@@ -75,7 +75,9 @@ class NaturalMinimizer:
 
 
 class _EvaluatedLoss:
-    """A zfit loss as a function of its free parameters."""
+    """A zfit loss as a function of its free parameters; what it does not describe, it does not tell."""
+
+    n_undescribed = 0
 
     def __init__(self, loss: Any, parameters: Sequence[Any]) -> None:
         self._loss, self._parameters = loss, list(parameters)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from hepstats.hypotests import calculators
@@ -10,6 +10,7 @@ from hepstats.utils import base_sample
 
 from zfit_egmm.inference.components import components_of
 from zfit_egmm.inference.hepstats_minimizer import NaturalMinimizer
+from zfit_egmm.inference.weighted import INSTEAD, check_unweighted_loss
 
 
 def poisson_sampler(models: Sequence[Any], n_events: Sequence[Any]) -> list[Any]:
@@ -30,12 +31,24 @@ class FrequentistCalculator(calculators.FrequentistCalculator):
         minimizer: Minimiser of zfit for fits that fail in natural steps of the parameters, which are tried first.
         ntoysnull: Toys for each null hypothesis.
         ntoysalt: Toys for the alternative hypothesis.
+        sampler: Makes the samplers of models for numbers of events.
+        sample: Draws from samplers.
+
+    Raises:
+        ValueError: If events of the loss are weighted.
     """
 
-    def __init__(self, input: Any, minimizer: Any, ntoysnull: int = 100, ntoysalt: int = 100) -> None:  # noqa: A002
-        super().__init__(
-            input, NaturalMinimizer(minimizer), ntoysnull, ntoysalt, sampler=poisson_sampler, sample=base_sample
-        )
+    def __init__(
+        self,
+        input: Any,  # noqa: A002
+        minimizer: Any,
+        ntoysnull: int = 100,
+        ntoysalt: int = 100,
+        sampler: Callable = poisson_sampler,
+        sample: Callable = base_sample,
+    ) -> None:
+        super().__init__(input, NaturalMinimizer(minimizer), ntoysnull, ntoysalt, sampler=sampler, sample=sample)
+        check_unweighted_loss(self.loss, f"toys are events of equal weight; {INSTEAD}")
 
     def sample(self, sampler: Any, ntoys: int, poi: Any, constraints: Any = None) -> Any:
         """Samples for a value of the parameter of interest; as in hepstats.
@@ -53,3 +66,28 @@ class FrequentistCalculator(calculators.FrequentistCalculator):
                             "lower limit of zero, or use upper_limit, discovery or run_toys of this package"
                         )
         return super().sample(sampler, ntoys, poi, constraints)
+
+    @classmethod
+    def from_yaml(
+        cls,
+        filename: str,
+        input: Any,  # noqa: A002
+        minimizer: Any,
+        sampler: Callable = poisson_sampler,
+        sample: Callable = base_sample,
+        **numbers: int,
+    ) -> FrequentistCalculator:
+        """Calculator with the toys of a file, as :meth:`to_yaml` writes it; further ones fluctuate in size, too.
+
+        Args:
+            filename: The file.
+            input: Loss or fit result.
+            minimizer: Minimiser for all fits.
+            sampler: Makes the samplers of models for numbers of events.
+            sample: Draws from samplers.
+            **numbers: ``ntoysnull`` and ``ntoysalt``, by default 100.
+        """
+        calculator = cls(input, minimizer, sampler=sampler, sample=sample, **numbers)
+        for toys in calculator.toysresults_from_yaml(filename):
+            calculator.add_toyresult(toys)
+        return calculator

@@ -8,11 +8,11 @@ from typing import Any
 
 import numpy as np
 import tensorflow as tf
-import zfit
 
 from zfit_egmm.inference.asimov import ASIMOV_EVENTS, asimov_sample
 from zfit_egmm.inference.likelihood import Likelihood
-from zfit_egmm.inference.minimum import NOISE, Minimum, fit
+from zfit_egmm.inference.minimum import NOISE, Minimum, fit, known_covariances
+from zfit_egmm.inference.weighted import note_on_weights
 
 METHODS = ("asymptotic", "toys")
 
@@ -47,15 +47,26 @@ class ProfileRatio:
         self._starts = tuple(starts)
         self._undefined = dict(undefined or {})
         self._seed = seed
-        self._data, self._x = data_of(likelihood), likelihood.x
+        self._data = likelihood.data
         self._observations = likelihood.auxiliary.observations
         self._found: dict[float, Minimum] = {}
+        self._scale: tuple[Minimum, float] | None = None
         self.best = fit(likelihood, start=start, starts=self._starts, hesse=False, seed=seed)
 
     @property
     def estimate(self) -> float:
         """Best fit of the parameter."""
         return self.best.values[self._parameter]
+
+    @property
+    def typical_weight(self) -> float:
+        """Weighted numbers of events divided by this are about numbers of events."""
+        return self._data.unit
+
+    @property
+    def is_weighted(self) -> bool:
+        """Whether the ratio is corrected for weights."""
+        return self._data.has_weighted_errors
 
     @property
     def is_valid(self) -> bool:
@@ -85,15 +96,30 @@ class ProfileRatio:
                 seed=self._seed,
             )
             self._found[value] = found
-            if found.is_valid and found.nll < self.best.nll - NOISE:
+            if found.is_valid and found.nll < self.best.nll - NOISE * self._data.unit:
                 again = fit(self._likelihood, start=found.values, hesse=False)
                 self.best = min(self.best, again, key=lambda one: (not one.is_valid, one.nll))
         return self._found[value]
 
     def ratios(self, values: Sequence[float] | np.ndarray) -> np.ndarray:
-        """``-2 ln [L(value) / L(best)]``, shape ``(n_values,)``."""
+        """``-2 ln [L(value) / L(best)]``, corrected if events are weighted, shape ``(n_values,)``."""
         found = np.array([self.at(float(value)).nll for value in values])
-        return np.maximum(2 * (found - self.best.nll), 0.0)
+        return self.scale * np.maximum(2 * (found - self.best.nll), 0.0)
+
+    @property
+    def scale(self) -> float:
+        """What corrects the ratio for weights, see :mod:`zfit_egmm.inference.weighted`; one without them.
+
+        Raises:
+            RuntimeError: If the second derivatives at the best fit are not positive definite.
+        """
+        if not self.is_weighted:
+            return 1.0
+        if self._scale is None or self._scale[0] is not self.best:
+            self.activate()
+            found = known_covariances(self._likelihood, self.best)
+            self._scale = (self.best, found.scale({self._parameter: 0.0}))
+        return self._scale[1]
 
     def q_limits(self, values: Sequence[float] | np.ndarray) -> np.ndarray:
         """The same, but zero where the best fit is above the value: what speaks for smaller values only."""
@@ -107,31 +133,15 @@ class ProfileRatio:
 
     def activate(self) -> None:
         """Give the likelihood the data set of this object if it has another."""
-        if self._likelihood.x is not self._x:
+        if self._likelihood.data is not self._data:
             self._likelihood.set_data(self._data)
             self._likelihood.auxiliary.set(self._observations)
-            self._x = self._likelihood.x
-
-
-def is_weighted(likelihood: Likelihood) -> bool:
-    """Whether some events count more than others."""
-    return any(bool(tf.reduce_any(weights != 1)) for weights in likelihood.weights)
-
-
-def data_of(likelihood: Likelihood) -> list[Any]:
-    """The data that a likelihood has now, as it takes them."""
-    if not is_weighted(likelihood):
-        return list(likelihood.x)
-    return [
-        zfit.Data.from_tensor(obs=model.space, tensor=x, weights=weights, guarantee_limits=True)
-        for model, x, weights in zip(likelihood.models, likelihood.x, likelihood.weights, strict=True)
-    ]
 
 
 @contextmanager
 def kept(likelihood: Likelihood) -> Iterator[None]:
     """Give a likelihood its data, auxiliary measurements and parameters back at the end, whatever happens."""
-    data, observations = data_of(likelihood), likelihood.auxiliary.observations
+    data, observations = likelihood.data, likelihood.auxiliary.observations
     try:
         with likelihood.restored():
             yield
@@ -160,7 +170,7 @@ def asimov_ratio(
             terms = [float(part.coefficient()) for index, part in likelihood.flat if index == number]
             n_expected = sum(terms) if likelihood.is_extended else n_data[number]
             samples.append(asimov_sample(model, n_expected, n_events=n_events, seed=seed + number))
-        likelihood.set_data(samples)
+        likelihood.set_data(samples, is_expectation=True)
         likelihood.auxiliary.set(likelihood.auxiliary.draw(None))
     return ProfileRatio(likelihood, parameter, start=true)
 
@@ -191,11 +201,14 @@ def check_best(profile: ProfileRatio) -> None:
 
 
 def notes_on_fits(profile: ProfileRatio) -> list[str]:
-    """Sentences on fits to the data that failed."""
+    """Sentences on the data, and on fits to them that failed."""
+    notes = list(profile.best.notes)
+    if profile.is_weighted:
+        notes.append(note_on_weights(profile.scale))
     if not profile.failed:
-        return []
+        return notes
     values = ", ".join(f"{value:.4g}" for value in profile.failed)
-    return [f"The fits of the other parameters are not valid at {values}."]
+    return [*notes, f"The fits of the other parameters are not valid at {values}."]
 
 
 def check_method(method: str) -> None:

@@ -11,7 +11,7 @@ import numpy as np
 from scipy.stats import chi2
 
 from zfit_egmm.inference.line_search import Line, Place, bracket, crossing
-from zfit_egmm.inference.minimum import Minimum, as_likelihood
+from zfit_egmm.inference.minimum import Minimum, as_likelihood, check_values
 from zfit_egmm.inference.profile import Profile, notes_on_fits, notes_on_others
 from zfit_egmm.inference.profile import profile as scan_of
 from zfit_egmm.inference.profiled import Profiled
@@ -84,8 +84,8 @@ def interval(
 ) -> Interval:
     """Find the interval of a parameter from its profile likelihood.
 
-    Holds where the likelihood ratio follows a chi-square distribution (Wilks): not next to a limit of the parameter,
-    for few events, or with weighted events.
+    Holds where the likelihood ratio follows a chi-square distribution (Wilks): not next to a limit of the parameter
+    or for few events. Weighted events are corrected for, see :mod:`zfit_egmm.inference.weighted`.
 
     Args:
         loss: An unbinned zfit loss or a :class:`~zfit_egmm.inference.likelihood.Likelihood`; its parameters keep their
@@ -111,6 +111,8 @@ def interval(
         scan = scan_of(likelihood, name, n_points=SCAN_POINTS, minimum=minimum, starts=starts, progress=False)
     elif scan.parameter != name:
         raise ValueError(f"the profile is one of {scan.parameter}, but the interval of {name} is wanted")
+    for value in scan.values[[0, -1]]:
+        check_values(likelihood, {name: float(value)})
     profiled = Profiled(likelihood, [name], minimum=scan.best, starts=[other.values for other in scan.others])
     with likelihood.restored():
         while True:

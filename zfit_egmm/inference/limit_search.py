@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from zfit_egmm.inference.campaign import ToyResults
-from zfit_egmm.inference.hypotheses import ProfileRatio, is_weighted, notes_on_fits
+from zfit_egmm.inference.hypotheses import ProfileRatio, notes_on_fits
 from zfit_egmm.inference.likelihood import Likelihood
 from zfit_egmm.inference.limit_curves import LimitToys, asymptotic_curves, limits_of, resampled_errors, toy_curves
 from zfit_egmm.inference.limit_scan import asymptotic_scan, toy_scan
@@ -72,7 +72,7 @@ class LimitSearch:
         tested = self._scan() if values is None else self._checked(values)
         curves = self._curves(tested)
         limits = limits_of(tested, curves, self.alternative, self.level)
-        notes = self._asymptotic_notes(limits[0]) + notes_on_fits(self.data)
+        notes = notes_on_fits(self.data) + self._asymptotic_notes(limits[0])
         return FoundLimits(tested, curves, limits, tuple(notes))
 
     def toys(
@@ -105,7 +105,7 @@ class LimitSearch:
         return FoundLimits(tested, curves, limits, tuple(notes_on_fits(self.data) + notes_on_toys(results)), *errors)
 
     def _curves(self, values: np.ndarray) -> np.ndarray:
-        q, q_asimov = self.data.q_limits(values), self.asimov.ratios(values)
+        q, q_asimov = self.data.q_limits(values), self.data.scale * self.asimov.ratios(values)
         low = self.likelihood.limits[self.parameter][0]
         return asymptotic_curves(q, q_asimov, values, alternative=self.alternative, low=low)
 
@@ -113,7 +113,8 @@ class LimitSearch:
         high = self.likelihood.limits[self.parameter][1]
         step = min(2 * self.data.best.errors[self.parameter], 0.5 * (high - self.alternative))
         # The Asimov sample tells the precision, which the fit to the data knows only roughly.
-        sigma = step / np.sqrt(max(self.asimov.ratios([self.alternative + step])[0], 1e-4))
+        ratio = self.data.scale * self.asimov.ratios([self.alternative + step])[0]
+        sigma = step / np.sqrt(max(ratio, 1e-4))
         first = max(self.data.estimate, self.alternative) + FAR * sigma
         return asymptotic_scan(
             lambda value: self._curves(np.array([value]))[:, 0],
@@ -141,10 +142,7 @@ class LimitSearch:
 
     def _asymptotic_notes(self, limit: float) -> list[str]:
         notes = []
-        self.data.activate()
-        if is_weighted(self.likelihood):
-            notes.append("The events are weighted; asymptotic formulae hold only if weights do not change the errors.")
-        n_signal = abs(self._n_expected(limit) - self._n_expected(self.alternative))
+        n_signal = abs(self._n_expected(limit) - self._n_expected(self.alternative)) / self.data.typical_weight
         if self.likelihood.is_extended and n_signal < FEW_EVENTS:
             notes.append(f"The limit is {n_signal:.2g} events, few for asymptotic formulae: compare with toys.")
         return notes

@@ -21,6 +21,7 @@ from zfit_egmm.inference.limit_search import FoundLimits, LimitSearch
 from zfit_egmm.inference.minimum import as_likelihood, check_values
 from zfit_egmm.inference.toy_settings import ToySettings
 from zfit_egmm.inference.undefined_shapes import check_defined, starts_in, undefined_shapes
+from zfit_egmm.inference.weighted import check_unweighted
 
 
 @dataclass(frozen=True, eq=False)
@@ -123,6 +124,8 @@ def upper_limit(  # noqa: PLR0913 - a limit, a scan and toys
     likelihood = as_likelihood(loss)
     name = name_of(likelihood, parameter)
     check_method(method)
+    if method == "toys":
+        check_unweighted(likelihood)
     if not 0.5 < level < 1:
         raise ValueError(f"level is a confidence level between 0.5 and 1, such as 0.95, got {level!r}")
     check_values(likelihood, {name: alternative})

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 
 from zfit_egmm.inference.likelihood import Likelihood
 from zfit_egmm.inference.minuit_fit import Found, minimise
-from zfit_egmm.inference.natural_steps import Evaluated
+from zfit_egmm.inference.natural_steps import Evaluated, InUnits
+from zfit_egmm.inference.weighted import NOT_CORRECTED, Covariances, notes_on_data, sandwich
 
 AT_LIMIT = 1e-3
 """A parameter this close to a limit, in units of its error, counts as at the limit."""
@@ -37,15 +38,18 @@ class Minimum:
         values: Value of every parameter, fixed ones included.
         errors: Hesse errors of the parameters that floated; without Hesse, Minuit's rough estimates.
         covariance: Of the parameters that floated, in the order of ``errors``; ``None`` if Hesse failed or was not
-            asked for.
+            asked for. For weighted events by the sandwich formula, see :mod:`zfit_egmm.inference.weighted`.
         nll: Negative log-likelihood, without constants.
         is_valid: Whether Minuit calls it a minimum, with a finite likelihood that is not worse than at the start, and
-            all events have a positive density.
+            all events have a positive density, except for those that no term of the model describes at the start
+            either.
         at_limit: Parameters that floated and ended at one of their limits, where a Hesse error means nothing.
         n_calls: Evaluations of the likelihood, gradients included.
         n_tries: Fits from different starts until one was valid.
         reason: Why it is not valid, in words; empty if it is.
         clipped_share: Share of events that have no positive density there, and count with the smallest one.
+        inverse_hessian: Inverse of the second derivatives, the same as ``covariance`` unless events are weighted.
+        notes: What the reader should know, in sentences.
     """
 
     values: dict[str, float]
@@ -58,11 +62,23 @@ class Minimum:
     n_tries: int
     reason: str = ""
     clipped_share: float = 0.0
+    inverse_hessian: np.ndarray | None = None
+    notes: tuple[str, ...] = ()
+
+    @property
+    def covariances(self) -> Covariances | None:
+        """Both covariances, if Hesse was asked for and did not fail."""
+        if self.covariance is None or self.inverse_hessian is None:
+            return None
+        return Covariances(tuple(self.errors), self.inverse_hessian, self.covariance)
 
 
 def as_likelihood(loss: Any) -> Likelihood:
-    """The likelihood of a zfit loss; a likelihood stays what it is."""
-    return loss if isinstance(loss, Likelihood) else Likelihood(loss)
+    """The likelihood of a zfit loss; a likelihood stays what it is, and takes over what has changed in its loss."""
+    if not isinstance(loss, Likelihood):
+        return Likelihood(loss)
+    loss.follow()
+    return loss
 
 
 def fit(
@@ -108,7 +124,7 @@ def fit(
             found.append(_fit_once(likelihood, shifted, fixed, steps, hesse=hesse)[0])
             tries += 1
     best = min(found, key=lambda one: (not one.is_valid, one.nll if math.isfinite(one.nll) else math.inf))
-    return Minimum(**{**vars(best), "n_calls": sum(one.n_calls for one in found), "n_tries": tries})
+    return replace(best, n_calls=sum(one.n_calls for one in found), n_tries=tries)
 
 
 def check_values(likelihood: Likelihood, values: Mapping[str, float]) -> None:
@@ -140,7 +156,7 @@ def _fit_once(
     """A fit from one start, and the natural steps of the parameters there."""
     floating = [name for name in likelihood.names if name not in fixed]
     full = np.array([start[name] for name in likelihood.names])
-    counted = _Counted(likelihood)
+    counted = InUnits(likelihood)
     if not floating:
         nll = likelihood.value(full, [])
         is_finite, share = math.isfinite(nll), _clipped_share(likelihood)
@@ -152,14 +168,28 @@ def _fit_once(
     reason = _why_not_valid(ended, nll, likelihood)
     values = dict(zip(likelihood.names, ended.at.tolist(), strict=True))
     rough = dict(zip(floating, ended.errors.tolist(), strict=True))
-    found = covariance(counted, values, rough) if hesse and not reason else None
-    errors = rough if found is None else dict(zip(floating, np.sqrt(np.diag(found)).tolist(), strict=True))
+    notes = notes_on_data(likelihood, values, floating) if likelihood.n_undescribed else []
+    found = covariances(likelihood, values, rough) if hesse and not reason else None
+    errors = rough if found is None else dict(zip(floating, np.sqrt(np.diag(found.full)).tolist(), strict=True))
     slope_of = dict(zip(likelihood.names, slopes.tolist(), strict=True))
     at_limit = tuple(
         name for name in floating if _is_at_limit(values[name], errors[name], slope_of[name], likelihood.limits[name])
     )
     return (
-        Minimum(values, errors, found, float(nll), not reason, at_limit, counted.n_calls, 1, reason, share),
+        Minimum(
+            values=values,
+            errors=errors,
+            covariance=None if found is None else found.full,
+            nll=float(nll * likelihood.data.unit),
+            is_valid=not reason,
+            at_limit=at_limit,
+            n_calls=counted.n_calls + (2 * len(floating) if found is not None else 0),
+            n_tries=1,
+            reason=reason,
+            clipped_share=share,
+            inverse_hessian=None if found is None else found.plain,
+            notes=tuple(notes),
+        ),
         ended.steps,
     )
 
@@ -168,9 +198,11 @@ def _why_not_valid(ended: Found, nll: float, likelihood: Likelihood) -> str:
     """Why the end of a fit is no minimum; empty if it is one. The last evaluation was there."""
     if not math.isfinite(nll):
         return "the likelihood is no finite number"
-    if likelihood.n_clipped:
+    n_lost = likelihood.n_clipped + likelihood.n_undescribed
+    is_empty = likelihood.n_undescribed > ended.n_undescribed or 0 < likelihood.n_events <= likelihood.n_undescribed
+    if likelihood.n_clipped or is_empty:
         return (
-            f"{likelihood.n_clipped} of {likelihood.n_events} events ({_clipped_share(likelihood):.2g} of all) have no "
+            f"{n_lost} of {likelihood.n_events} events ({_clipped_share(likelihood):.2g} of all) have no "
             "positive density, so that their likelihood is cut off: start elsewhere, set limits that keep the density "
             "positive, or remove events that the model does not describe"
         )
@@ -181,7 +213,41 @@ def _why_not_valid(ended: Found, nll: float, likelihood: Likelihood) -> str:
 
 def _clipped_share(likelihood: Likelihood) -> float:
     """Share of events without a positive density in the last evaluation."""
-    return likelihood.n_clipped / max(likelihood.n_events, 1)
+    return (likelihood.n_clipped + likelihood.n_undescribed) / max(likelihood.n_events, 1)
+
+
+def covariances(likelihood: Likelihood, values: Mapping[str, float], errors: Mapping[str, float]) -> Covariances | None:
+    """Inverse of the second derivatives, and the covariance, which is another one if events are weighted.
+
+    Args:
+        likelihood: The likelihood.
+        values: All parameters, at a minimum.
+        errors: Rough errors of the parameters that float.
+
+    Returns:
+        ``None`` if the second derivatives are not positive definite.
+    """
+    scaled = covariance(InUnits(likelihood), values, errors)
+    if scaled is None:
+        return None
+    plain = scaled / likelihood.data.unit
+    full = sandwich(likelihood, values, errors, plain) if likelihood.data.has_weighted_errors else plain
+    return Covariances(tuple(errors), plain, full)
+
+
+def known_covariances(likelihood: Likelihood, best: Minimum) -> Covariances:
+    """Covariances of a best fit, whether or not Hesse was asked for.
+
+    Raises:
+        RuntimeError: If the second derivatives are not positive definite.
+    """
+    found = best.covariances
+    if found is None:
+        with likelihood.restored():
+            found = covariances(likelihood, best.values, best.errors)
+    if found is None:
+        raise RuntimeError(NOT_CORRECTED)
+    return found
 
 
 def covariance(likelihood: Evaluated, values: Mapping[str, float], errors: Mapping[str, float]) -> np.ndarray | None:
@@ -250,20 +316,3 @@ def _shifted(
     for name, step in zip(floating, steps, strict=True):
         result[name] = float(np.clip(first[name] + step * rng.normal(), *likelihood.limits[name]))
     return result
-
-
-class _Counted:
-    """A likelihood that counts its evaluations."""
-
-    def __init__(self, likelihood: Likelihood) -> None:
-        self.names, self.limits = likelihood.names, likelihood.limits
-        self.n_calls = 0
-        self._likelihood = likelihood
-
-    def value(self, at: np.ndarray, floating: Sequence[str] | None = None) -> float:
-        self.n_calls += 1
-        return self._likelihood.value(at, floating)
-
-    def value_and_gradient(self, at: np.ndarray, floating: Sequence[str] | None = None) -> tuple[float, np.ndarray]:
-        self.n_calls += 1
-        return self._likelihood.value_and_gradient(at, floating)

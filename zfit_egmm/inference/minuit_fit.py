@@ -37,6 +37,7 @@ class Found:
         steps: Natural steps of the same at the start.
         is_valid: Whether Minuit calls it a minimum.
         start_nll: Negative log-likelihood at the start.
+        n_undescribed: Events that no term of a model describes at the start.
     """
 
     at: np.ndarray
@@ -44,6 +45,7 @@ class Found:
     steps: np.ndarray
     is_valid: bool
     start_nll: float = math.inf
+    n_undescribed: int = 0
 
 
 def minimise(
@@ -57,13 +59,13 @@ def minimise(
         floating: The parameters to minimise, at least one.
         guesses: Expected errors of parameters.
     """
-    start_nll = likelihood.value(start, floating)
+    start_nll, n_undescribed = likelihood.value(start, floating), likelihood.n_undescribed
     ended = _attempt(likelihood, start, floating, guesses or {}, 0)
     if not ended.is_valid:
         # Where it ended the likelihood may bend over quite other lengths than at the start.
         better = ended.at if likelihood.value(ended.at, floating) < start_nll else start
         ended = replace(_attempt(likelihood, better, floating, {}, 1), steps=ended.steps)
-    return replace(ended, start_nll=start_nll)
+    return replace(ended, start_nll=start_nll, n_undescribed=n_undescribed)
 
 
 def _attempt(

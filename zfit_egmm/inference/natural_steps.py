@@ -12,6 +12,8 @@ from typing import Protocol
 
 import numpy as np
 
+from zfit_egmm.inference.likelihood import Likelihood
+
 BEND = 0.5
 """Of the negative log-likelihood over a step."""
 
@@ -33,11 +35,40 @@ class Evaluated(Protocol):
     def limits(self) -> dict[str, tuple[float, float]]:
         """Their limits."""
 
+    @property
+    def n_undescribed(self) -> int:
+        """Events that no term of a model described in the last evaluation."""
+
     def value(self, at: np.ndarray, floating: Sequence[str] | None = None) -> float:
         """Negative log-likelihood."""
 
     def value_and_gradient(self, at: np.ndarray, floating: Sequence[str] | None = None) -> tuple[float, np.ndarray]:
         """The same with its gradient."""
+
+
+class InUnits:
+    """A likelihood in units of the typical weight of its events, so that 0.5 is an error; counts its evaluations."""
+
+    def __init__(self, likelihood: Likelihood) -> None:
+        self.names, self.limits = likelihood.names, likelihood.limits
+        self.n_calls = 0
+        self._likelihood, self._unit = likelihood, likelihood.data.unit
+
+    @property
+    def n_undescribed(self) -> int:
+        """Events that no term of a model described in the last evaluation."""
+        return self._likelihood.n_undescribed
+
+    def value(self, at: np.ndarray, floating: Sequence[str] | None = None) -> float:
+        """Negative log-likelihood."""
+        self.n_calls += 1
+        return self._likelihood.value(at, floating) / self._unit
+
+    def value_and_gradient(self, at: np.ndarray, floating: Sequence[str] | None = None) -> tuple[float, np.ndarray]:
+        """The same with its gradient."""
+        self.n_calls += 1
+        value, gradient = self._likelihood.value_and_gradient(at, floating)
+        return value / self._unit, gradient / self._unit
 
 
 def natural_steps(

@@ -14,6 +14,7 @@ from zfit_egmm.inference.line_search import bracket, crossing, line_from
 from zfit_egmm.inference.minimum import Minimum
 from zfit_egmm.inference.profiled import NOISE, RELEVANT, Point, Profiled, lower
 from zfit_egmm.inference.scan_progress import ScanProgress
+from zfit_egmm.inference.weighted import note_on_weights
 
 RANGE = 3.5
 """Standard deviations that a scan reaches to where nothing else is said."""
@@ -33,7 +34,8 @@ class Profile:
     Args:
         parameter: Its name.
         values: Scanned values, rising, shape ``(n,)``.
-        minus2_log_ratio: ``-2 Delta ln L`` against the best fit, all others profiled, shape ``(n,)``.
+        minus2_log_ratio: ``-2 Delta ln L`` against the best fit, all others profiled, corrected if events are weighted,
+            shape ``(n,)``.
         nuisances: Values of the other parameters at each point, arrays of shape ``(n,)`` by name.
         is_valid: Whether the fit at each point is valid, shape ``(n,)``.
         best: The best fit.
@@ -213,7 +215,10 @@ def _separate(profiled: Profiled, points: np.ndarray, ratio: np.ndarray) -> Iter
 
 def notes_on_fits(profiled: Profiled, is_valid: np.ndarray, ratio: np.ndarray) -> list[str]:
     """Remarks on the best fit and on failed fits."""
-    notes, best = [], profiled.best
+    best = profiled.best
+    notes = list(best.notes)
+    if profiled.likelihood.data.has_weighted_errors:
+        notes.append(note_on_scale(profiled))
     if not best.is_valid:
         notes.append(f"The best fit is not valid, {best.reason}: distrust everything here.")
     for name in best.at_limit:
@@ -229,6 +234,13 @@ def notes_on_fits(profiled: Profiled, is_valid: np.ndarray, ratio: np.ndarray) -
             "-2 ln L, but no valid minimum was found there."
         )
     return notes
+
+
+def note_on_scale(profiled: Profiled) -> str:
+    """Remark on weighted events."""
+    if len(profiled.names) > 1:
+        return note_on_weights()
+    return note_on_weights(profiled.scale(profiled.best.values))
 
 
 def notes_on_others(profiled: Profiled, others: Sequence[Minimum]) -> Iterator[str]:

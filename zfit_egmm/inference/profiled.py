@@ -10,9 +10,10 @@ from typing import Any
 import numpy as np
 
 from zfit_egmm.inference.likelihood import Likelihood
-from zfit_egmm.inference.minimum import Minimum, as_likelihood, check_values, fit
-from zfit_egmm.inference.natural_steps import natural_steps
+from zfit_egmm.inference.minimum import Minimum, as_likelihood, check_values, fit, known_covariances
+from zfit_egmm.inference.natural_steps import InUnits, natural_steps
 from zfit_egmm.inference.warm_fit import warm_fit
+from zfit_egmm.inference.weighted import Covariances
 
 NOISE = 3e-4
 """Differences of the negative log-likelihood that Minuit's tolerance explains."""
@@ -75,9 +76,11 @@ class Profiled:
         first = fit(self.likelihood) if minimum is None else minimum
         self._held = {name: value for name, value in first.values.items() if name not in first.errors}
         self._check(first)
+        self._noise = NOISE * self.likelihood.data.unit
         self.nuisances = tuple(name for name in self.likelihood.names if name not in {*self.names, *self._held})
         self.minima = [first]
         self._n_improvements = 0
+        self._corrected: tuple[Minimum, Covariances] | None = None
         self._lowest: Point | Minimum = first
         self._covariance = self._conditional_covariance()
         for start in starts:
@@ -90,8 +93,25 @@ class Profiled:
         return self.minima[0]
 
     def ratio(self, found: Minimum | Point) -> float:
-        """``-2 Delta ln L`` against the best fit."""
-        return 2 * (found.nll - self.best.nll) if math.isfinite(found.nll) else IMPOSSIBLE
+        """``-2 Delta ln L`` against the best fit, corrected if events are weighted."""
+        if not math.isfinite(found.nll):
+            return IMPOSSIBLE
+        return self.scale(found.values) * 2 * (found.nll - self.best.nll)
+
+    def scale(self, values: Mapping[str, float]) -> float:
+        """What corrects ``-2 Delta ln L`` for weights, see :mod:`zfit_egmm.inference.weighted`.
+
+        Args:
+            values: Where it is; one parameter alone has the same everywhere.
+
+        Raises:
+            RuntimeError: If the second derivatives at the best fit are not positive definite.
+        """
+        if not self.likelihood.data.has_weighted_errors:
+            return 1.0
+        if self._corrected is None or self._corrected[0] is not self.best:
+            self._corrected = (self.best, known_covariances(self.likelihood, self.best))
+        return self._corrected[1].scale({name: values[name] - self.best.values[name] for name in self.names})
 
     def at(self, values: Sequence[float], *starts: Mapping[str, float]) -> Point:
         """Fit the other parameters.
@@ -142,10 +162,10 @@ class Profiled:
         Raises:
             RuntimeError: If that happens again and again.
         """
-        if not self._lowest.nll < self.best.nll - NOISE:
+        if not self._lowest.nll < self.best.nll - self._noise:
             return False
         found = fit(self.likelihood, start=self.inside(self._lowest.values), fixed=self._held, steps=self.best.errors)
-        if not (found.is_valid and found.nll < self.best.nll - NOISE):
+        if not (found.is_valid and found.nll < self.best.nll - self._noise):
             return False
         self._n_improvements += 1
         if self._n_improvements > MOST_IMPROVEMENTS:
@@ -163,7 +183,7 @@ class Profiled:
         if math.isfinite(error) and error > 0:
             return min(error, high - low)
         at = np.array([self.best.values[known] for known in self.likelihood.names])
-        return float(natural_steps(self.likelihood, at, [name], [None])[0])
+        return float(natural_steps(InUnits(self.likelihood), at, [name], [None])[0])
 
     def inside(self, values: Mapping[str, float]) -> dict[str, float]:
         """Values moved into the limits, which they can leave by rounding."""
@@ -172,10 +192,10 @@ class Profiled:
 
     def _conditional_covariance(self) -> np.ndarray | None:
         """Covariance of the other parameters at the best fit with the parameters fixed."""
-        if self.best.covariance is None or not self.nuisances:
+        if self.best.inverse_hessian is None or not self.nuisances:
             return None
         rows = [list(self.best.errors).index(name) for name in self.nuisances]
-        return np.linalg.inv(np.linalg.inv(self.best.covariance)[np.ix_(rows, rows)])
+        return np.linalg.inv(np.linalg.inv(self.best.inverse_hessian)[np.ix_(rows, rows)])
 
     def _is_same(self, one: Minimum, other: Minimum) -> bool:
         return all(
@@ -188,13 +208,17 @@ class Profiled:
                 f"the minimum has the parameters {', '.join(minimum.values)}, but the likelihood "
                 f"{', '.join(self.likelihood.names)}; fit again"
             )
+        for name, value in self.inside(minimum.values).items():
+            # Limits may be others by now; fits leave them by rounding.
+            if abs(value - minimum.values[name]) > 1e-6 * minimum.errors.get(name, 0.0):
+                check_values(self.likelihood, {name: minimum.values[name]})
         for name in self.names:
             if name in self._held:
                 raise ValueError(f"{name!r} was fixed in the minimum: give one where it floated")
         at = np.array([minimum.values[name] for name in self.likelihood.names])
         with self.likelihood.restored():
             nll = self.likelihood.value(at)
-        if not abs(nll - minimum.nll) <= NOISE + 1e-9 * abs(nll):
+        if not abs(nll - minimum.nll) <= NOISE * self.likelihood.data.unit + 1e-9 * abs(nll):
             raise ValueError(
                 f"the minimum has a negative log-likelihood of {minimum.nll:.6g}, but at its values the likelihood "
                 f"gives {nll:.6g}: it belongs to other data or to another model; fit again"

@@ -14,12 +14,14 @@ from zfit_egmm.events.sample import EventSample
 from zfit_egmm.inference.asimov import check_positive, covering_sample
 from zfit_egmm.inference.components import traced_density
 from zfit_egmm.inference.likelihood import Likelihood
+from zfit_egmm.pdf.limits_in_graphs import lifted_limits
 
 N_PLACES = 10_000
 """Where a total density with negative terms is looked at before toys are made."""
 
-Source = Callable[[Mapping[str, float], np.random.Generator], Sequence[np.ndarray]]
-"""Events of one toy, an array for each model, from the true parameters and a generator of random numbers."""
+Source = Callable[[Mapping[str, float], np.random.Generator], Sequence[Any]]
+"""Events of one toy, an array or a ``zfit.Data`` for each model, from the true parameters and a generator of random
+numbers."""
 
 
 class FromModel:
@@ -130,7 +132,8 @@ class FromModel:
         def sample(n: tf.Tensor) -> tf.Tensor:
             return part.pdf.sample(n).with_obs(obs).value()
 
-        return sample.get_concrete_function()
+        with lifted_limits(part.pdf.get_params(floating=None)):
+            return sample.get_concrete_function()
 
 
 class FromEvents:

@@ -12,6 +12,7 @@ import numpy as np
 
 from zfit_egmm.inference.minimum import Minimum, as_likelihood, check_values, fit
 from zfit_egmm.inference.sources import FromEvents, FromModel, Source, draw_toy
+from zfit_egmm.inference.weighted import check_unweighted
 
 Row = dict[str, float | int | bool | str]
 
@@ -30,14 +31,16 @@ class ToyFit:
     Args:
         loss: An unbinned zfit loss.
         interest: Names of the parameters of interest. Default: all free parameters but the yields.
-        source: Where the events come from. Default: the models of the loss.
+        source: Where the events come from. Default: the models of the loss. A source that returns ``zfit.Data`` with
+            weights makes weighted toys; errors and likelihood ratios are then corrected for the weights.
         starts: Starts of the fit besides the truth, where several minima are expected; or a function that gives them
             from the true values.
         randomise: Whether auxiliary measurements of constraints fluctuate in every toy, as they should.
         intervals: Whether to compute ``q_p`` of each parameter of interest, one more fit for each.
 
     Raises:
-        ValueError: If a parameter of interest is not free, or a name would stand for two columns of results.
+        ValueError: If a parameter of interest is not free, a name would stand for two columns of results, or the events
+            of the loss are weighted and there is no source.
     """
 
     def __init__(
@@ -58,6 +61,8 @@ class ToyFit:
         for name in interest:
             if name not in names:
                 raise ValueError(f"{name!r} is no free parameter of the loss; there are {', '.join(names)}")
+        if source is None:
+            check_unweighted(self.likelihood)
         self.interest = tuple(interest)
         self._source = FromModel(self.likelihood) if source is None else source
         self._starts = starts
@@ -116,9 +121,17 @@ class ToyFit:
         for name in likelihood.names:
             row[name] = best.values[name]
             row[f"{name}_error"] = best.errors[name] if best.covariance is not None else math.nan
-        for name, found in zip([*(f"q_{name}" for name in self._profiled), "q"], fixed_fits, strict=True):
-            row[name] = 2 * (found.nll - best.nll)
+        tested = [*((f"q_{name}", (name,)) for name in self._profiled), ("q", self.interest)]
+        for (name, names), found in zip(tested, fixed_fits, strict=True):
+            offsets = {one: found.values[one] - best.values[one] for one in names}
+            row[name] = 2 * (found.nll - best.nll) * self._scale(best, offsets)
         return row
+
+    def _scale(self, best: Minimum, offsets: Mapping[str, float]) -> float:
+        """What corrects a likelihood ratio of weighted toys."""
+        if not self.likelihood.data.has_weighted_errors:
+            return 1.0
+        return math.nan if best.covariances is None else best.covariances.scale(offsets)
 
     def _conditional(self, true: Mapping[str, float], best: Minimum) -> tuple[list[Minimum], Minimum]:
         """Fits with parameters at their true values, and the best fit, again if one of them is lower."""

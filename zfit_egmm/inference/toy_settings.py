@@ -10,9 +10,9 @@ from typing import Any
 import numpy as np
 
 from zfit_egmm.inference.campaign import ToyResults
-from zfit_egmm.inference.hypotheses import is_weighted
 from zfit_egmm.inference.likelihood import Likelihood
 from zfit_egmm.inference.toys import Experiment, run_toys
+from zfit_egmm.inference.weighted import check_unweighted
 
 DIGITS = 9
 """Of true values, so that a rounding error of a fit does not make another campaign, and enough for an error of a
@@ -78,19 +78,6 @@ class ToySettings:
                 "returns it, or use workers=1"
             )
         return partial(_built, self.make, build)
-
-
-def check_unweighted(likelihood: Likelihood) -> None:
-    """Check that events count equally.
-
-    Raises:
-        ValueError: If they do not.
-    """
-    if is_weighted(likelihood):
-        raise ValueError(
-            "toys are events of equal weight, and say nothing about the fluctuations of weighted data; use unweighted "
-            "events"
-        )
 
 
 def notes_on_toys(results: ToyResults) -> list[str]:

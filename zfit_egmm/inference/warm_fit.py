@@ -47,7 +47,7 @@ def warm_fit(
         gain = -0.5 * slope @ step
         if not (math.isfinite(nll) and gain >= 0):
             return None
-        if gain < GOAL:
+        if gain < GOAL * likelihood.data.unit:
             return None if likelihood.n_clipped else (at, nll)
         for scale in SCALES:
             trial = at.copy()

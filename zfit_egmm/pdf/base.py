@@ -11,6 +11,7 @@ import tensorflow as tf
 import zfit
 
 from zfit_egmm.density.base import Density
+from zfit_egmm.pdf.limits_in_graphs import allowed_range
 
 
 class DensityPDF(zfit.pdf.BasePDF):
@@ -106,9 +107,7 @@ def _limits(parameter: Any) -> tuple[float, float]:
     """Values that a fit may give to a parameter; a fixed or composed one goes nowhere by itself."""
     if not getattr(parameter, "independent", False) or not getattr(parameter, "floating", False):
         return math.nan, math.nan
-    if not parameter.has_limits:
-        return -math.inf, math.inf
-    return float(parameter.lower), float(parameter.upper)
+    return allowed_range(parameter)
 
 
 def _allowed_range(parameter: Any) -> str:
