@@ -343,7 +343,7 @@ def test_an_existing_output_names_the_option(run, tmp_path):
         ({"input": {"weights": "c - 2"}}, r"the weights sum to -\d+; a density needs a positive total weight"),
         (
             {"training": {"network": {"hidden": [3000]}}},
-            r"weights for \d+ effective training events; leave network=None",
+            r"weights for \d+ effective training events; leave 'network' out of 'training'",
         ),
     ],
     ids=str,
