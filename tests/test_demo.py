@@ -12,13 +12,16 @@ from zfit_egmm import Density
 from zfit_egmm.demo.events import load_events, observables
 from zfit_egmm.demo.fit import fit
 from zfit_egmm.demo.run import run
+from zfit_egmm.events.root import read_columns
 
 
 def test_pseudo_data_hold_no_training_event():
     events = load_events(theta=1.0, n_signal=300, n_background=200, seed=3)
     assert events.data.shape == (500, len(observables()))
     used = {row.tobytes() for sample in (events.signal, events.background) for row in sample.x}
-    assert not any(row.tobytes() in used for row in events.data)
+    held_out = {row.tobytes() for sample in (events.held_signal, events.held_background) for row in sample.x}
+    assert not held_out & used
+    assert all(row.tobytes() in held_out for row in events.data)
     again = load_events(theta=1.0, n_signal=300, n_background=200, seed=3)
     assert np.array_equal(events.data, again.data)
 
@@ -41,6 +44,11 @@ def test_demo_writes_models_figures_and_numbers(tmp_path):
             assert (out / f"{name}.{suffix}").stat().st_size > 5000
     assert Density.load(out / "signal.egmm").theta_names == ("theta",)
     assert not list(out.glob("*.checkpoint"))
+    held_out = read_columns(out / "held_out.root", "signal", ["m4l", "theta"])
+    expected = load_events(theta=1.0, n_signal=300, n_background=200, seed=2).held_signal
+    np.testing.assert_array_equal(held_out["m4l"], expected.column("m4l"))
+    np.testing.assert_array_equal(held_out["theta"], expected.theta[:, 0])
+    assert len(read_columns(out / "held_out.root", "background", ["phi"])["phi"]) > 1000
     with pytest.raises(FileExistsError, match=r"demo.json.*--overwrite"):
         run(out, quiet=True)
 

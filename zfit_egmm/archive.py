@@ -12,7 +12,7 @@ import json
 import os
 import tempfile
 import zipfile
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -95,6 +95,44 @@ def check_output(path: str | Path, *, overwrite: bool = False) -> Path:
             f"{target} exists already; choose another name, or replace it with overwrite=True (--overwrite)"
         )
     return target
+
+
+def check_output_folder(path: str | Path, names: Sequence[str], *, overwrite: bool = False) -> Path:
+    """Make a folder for results, before any work is done for them.
+
+    Args:
+        path: The folder; its parents are made, too.
+        names: Files that hold results.
+        overwrite: Whether existing ones may be replaced.
+
+    Raises:
+        FileExistsError: If a file is there and ``overwrite`` is not set.
+        OSError: If it is a file, or cannot be made or written to.
+    """
+    folder = Path(path).expanduser()
+    if folder.exists() and not folder.is_dir():
+        raise FileExistsError(f"{folder} is a file; choose another name for the folder of the results")
+    check_parents(folder / "results")
+    found = [name for name in names if (folder / name).exists()]
+    if found and not overwrite:
+        raise FileExistsError(
+            f"{folder / found[0]} exists; choose another folder, or replace it with overwrite=True (--overwrite)"
+        )
+    folder.mkdir(parents=True, exist_ok=True)
+    return folder
+
+
+def check_parents(path: Path) -> None:
+    """Check that a file can be written once its folders are made.
+
+    Raises:
+        OSError: If one of them is a file, or must not be written to.
+    """
+    there = next(folder for folder in path.absolute().parents if folder.exists())
+    if not there.is_dir():
+        raise NotADirectoryError(f"{there} is a file, not a folder; choose another place for the results")
+    if not os.access(there, os.W_OK | os.X_OK):
+        raise PermissionError(f"no permission to write in {there}; choose another place for the results")
 
 
 def read(path: str | Path, *, kind: str, version: int) -> tuple[dict[str, Any], dict[str, np.ndarray]]:

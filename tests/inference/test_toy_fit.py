@@ -287,6 +287,31 @@ def test_a_fit_of_simulated_events(tmp_path):
         _run(other, 10, points=points, path=tmp_path / "toys.jsonl")
 
 
+@pytest.mark.parametrize("value", [-1.0, 1.0])
+def test_simulated_events_of_a_fixed_theta(value):
+    """A parameter that is fixed chooses the events as one does that floats."""
+    theta = zfit.Parameter("theta", value, -2, 2, floating=False)
+    mean = zfit.ComposedParameter("mean", lambda params: 5 + 2 * params["t"], params={"t": theta})
+    n_signal = zfit.Parameter("n_s", 200.0, 0, 1000)
+    model = zfit.pdf.Gauss(mean, 0.8 / np.sqrt(12), OBS).create_extended(n_signal)
+    loss = zfit.loss.ExtendedUnbinnedNLL(model, zfit.Data(np.full((5, 1), 5.0), obs=OBS))
+    experiment = ToyFit(loss, source=FromEvents([_simulated()], ["n_s"], ["x"]))
+    experiment.check({})
+    row = experiment.run({}, np.random.SeedSequence(1))
+    assert row["n_s"] == pytest.approx(row["n_events"], rel=1e-4)
+    (x,) = experiment.likelihood.x
+    assert np.abs(x.numpy() - (5 + 2 * value)).max() < 0.41
+    theta.set_value(0.5)
+    with pytest.raises(ValueError, match=r"no simulated events at .'theta': 0.5."):
+        experiment.check({})
+
+
+def test_the_nearest_point_with_simulated_events():
+    source = FromEvents([_simulated()], ["n_s"], ["x"])
+    assert source.nearest({"theta": 0.5, "n_s": 3.0}) == {"theta": pytest.approx(0.3), "n_s": 3.0}
+    assert source.nearest({"n_s": 3.0}) == {"n_s": 3.0}
+
+
 def test_a_learned_mixture_in_two_processes_gives_the_same_as_here(tmp_path):
     paths = [random_density(seed).save(tmp_path / f"{seed}.egmm") for seed in (1, 2)]
     make = partial(learned_mixture, *paths)

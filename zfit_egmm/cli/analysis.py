@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import difflib
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Annotated, Any
 
 from pydantic import Field, model_validator
 
-from zfit_egmm.cli.config import Strict, read_file
+from zfit_egmm.cli.config_file import Expression, Number, NumberOrName, Strict, read_file
+from zfit_egmm.events.files import is_address
 
 EXAMPLE = """\
 # Configuration of: zfit-egmm fit | scan | limit | toys | coverage CONFIG.
@@ -22,10 +25,12 @@ components:                             # densities made by zfit-egmm train
     model: egmm_demo/signal.egmm
     params: {theta: theta}              # parameter of the density: parameter of the fit, or a number
     yield: n_signal                     # expected number of events: a parameter or a number
-    # held_out: {files: test.root, tree: signal, theta: {theta: theta}}   # events for toys --from-events
+    # events for --from-events, which were not trained on; theta: parameter of the density: branch
+    held_out: {files: egmm_demo/held_out.root, tree: signal, theta: {theta: theta}}
   background:
     model: egmm_demo/background.egmm
     yield: n_background
+    held_out: {files: egmm_demo/held_out.root, tree: background}
 
 parameters:                             # start, and limits: by default the trained range, or zero for yields
   theta: {value: 0.5, low: -8, high: 8}
@@ -46,8 +51,6 @@ starts:                                 # optional: further starts of the fit, w
 seed: 0
 """
 
-Number = Annotated[float, Field(allow_inf_nan=False)]
-
 
 class DataConfig(Strict):
     """Events to fit."""
@@ -62,7 +65,7 @@ class HeldOutConfig(Strict):
 
     files: str | list[str]
     tree: str
-    theta: dict[str, str] = Field(default_factory=dict)
+    theta: dict[str, Expression] = Field(default_factory=dict)
     weights: str | None = None
     cut: str | None = None
 
@@ -71,8 +74,8 @@ class ComponentConfig(Strict):
     """A density with its parameters and yield."""
 
     model: str
-    params: dict[str, str | Number] = Field(default_factory=dict)
-    expected: str | Number | None = Field(None, alias="yield")
+    params: dict[str, NumberOrName] = Field(default_factory=dict)
+    expected: NumberOrName | None = Field(None, alias="yield")
     held_out: HeldOutConfig | None = None
 
 
@@ -90,7 +93,7 @@ class ConstraintConfig(Strict):
 
     parameter: str
     value: Number
-    sigma: Annotated[float, Field(gt=0, allow_inf_nan=False)]
+    sigma: Annotated[Number, Field(gt=0)]
 
 
 class AnalysisFile(Strict):
@@ -111,27 +114,60 @@ class AnalysisFile(Strict):
         if len(self.components) > 1 and len(with_yield) < len(self.components):
             missing = sorted(set(self.components) - set(with_yield))
             raise ValueError(f"every component of a sum needs a yield; there is none for {', '.join(missing)}")
-        used = self.parameter_names()
-        for where, names in (
-            ("parameters", self.parameters),
-            ("constraints", [entry.parameter for entry in self.constraints]),
-            ("starts", {name for start in self.starts for name in start}),
+        used, free = self.parameter_names(), self.free_names()
+        for where, names, known in (
+            ("parameters", set(self.parameters), used),
+            ("constraints", {entry.parameter for entry in self.constraints}, used),
+            ("starts", {name for start in self.starts for name in start}, free),
         ):
-            unknown = sorted(set(names) - set(used))
+            unknown = sorted(names - set(used))
             if unknown:
                 raise ValueError(f"{where}: {', '.join(unknown)} is used by no component; there are {', '.join(used)}")
+            fixed = sorted(names - set(known))
+            if fixed:
+                raise ValueError(f"{where}: {', '.join(fixed)} is fixed; remove it there, or remove fixed: true")
+        if not free:
+            raise ValueError("no parameter is free: there is nothing to fit")
         return self
 
     def parameter_names(self) -> list[str]:
         """Names of the parameters that the components use."""
-        names: dict[str, None] = {}
-        for entry in self.components.values():
-            values = [*entry.params.values(), entry.expected]
-            names |= {value: None for value in values if isinstance(value, str)}
-        return list(names)
+        return list(dict.fromkeys(self._uses()))
+
+    def free_names(self) -> list[str]:
+        """Names of the parameters that float."""
+        fixed = {name for name, entry in self.parameters.items() if entry.fixed}
+        return [name for name in self.parameter_names() if name not in fixed]
+
+    def undeclared(self) -> list[str]:
+        """Names that a component uses once and that stand nowhere else, as misspelt ones do."""
+        uses = self._uses()
+        declared = {*self.parameters, *(entry.parameter for entry in self.constraints)}
+        declared |= {name for start in self.starts for name in start}
+        return [name for name in self.parameter_names() if uses.count(name) == 1 and name not in declared]
+
+    def _uses(self) -> list[str]:
+        values = [value for entry in self.components.values() for value in (*entry.params.values(), entry.expected)]
+        return [value for value in values if isinstance(value, str)]
+
+    def check_free(self, names: Iterable[str], option: str) -> None:
+        """Check that parameters that an option of the command line names can be fitted.
+
+        Raises:
+            ValueError: If one of them is none, or fixed.
+        """
+        for name in names:
+            if name not in self.parameter_names():
+                near = difflib.get_close_matches(name, self.free_names(), n=1)
+                hint = f"did you mean {near[0]}?" if near else f"there are {', '.join(self.free_names())}"
+                raise ValueError(f"{option} {name}: the configuration has no parameter of this name; {hint}")
+            if name not in self.free_names():
+                raise ValueError(f"{option} {name}: the parameter is fixed in the configuration; remove fixed: true")
 
     def path(self, name: str) -> str:
-        """A path of the file as seen from the current folder."""
+        """A path of the file as seen from the current folder; an address stays what it is."""
+        if is_address(name):
+            return name
         return str(Path(self.folder) / Path(name).expanduser())
 
     def paths(self, names: str | list[str]) -> list[str]:

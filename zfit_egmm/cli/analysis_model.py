@@ -17,6 +17,7 @@ from zfit_egmm.density.files import load_density
 from zfit_egmm.events.root import read_columns
 from zfit_egmm.events.sample import EventSample
 from zfit_egmm.inference import FromEvents, ToyFit
+from zfit_egmm.inference.sources import rows_at
 from zfit_egmm.pdf import EGMM
 
 
@@ -84,7 +85,7 @@ def make_loss(config: AnalysisFile) -> Any:
 def make_toy_fit(config: AnalysisFile, interest: Sequence[str] | None, from_events: bool) -> ToyFit:
     """The experiment of a campaign of toys, for other processes."""
     analysis = build(config)
-    source = _held_out(analysis) if from_events else None
+    source = held_out(analysis) if from_events else None
     return ToyFit(analysis.loss, interest=interest, source=source, starts=config.starts)
 
 
@@ -122,8 +123,9 @@ def _value(entry: str | float, parameters: dict[str, zfit.Parameter]) -> Any:
 def _check_params(name: str, entry: ComponentConfig, density: Density) -> None:
     unknown = sorted(set(entry.params) - set(density.theta_names))
     if unknown:
-        there = f"has {', '.join(density.theta_names)}" if density.theta_names else "has no parameters"
-        raise ValueError(f"components: {name}: params: {', '.join(unknown)} is unknown; {entry.model} {there}")
+        raise ValueError(
+            f"components: {name}: params: {', '.join(unknown)} is unknown; {entry.model} {_theta_of(density)}"
+        )
     missing = [own for own in density.theta_names if own not in entry.params]
     if missing:
         example = ", ".join(f"{own}: {own}" for own in missing)
@@ -131,6 +133,10 @@ def _check_params(name: str, entry: ComponentConfig, density: Density) -> None:
             f"components: {name}: params: {entry.model} depends on {', '.join(missing)}; add params: {{{example}}}, or "
             "give a number"
         )
+
+
+def _theta_of(density: Density) -> str:
+    return f"has {', '.join(density.theta_names)}" if density.theta_names else "has no parameters"
 
 
 def _check_observables(densities: dict[str, Density]) -> None:
@@ -158,28 +164,64 @@ def _ranges(config: AnalysisFile, name: str, limits: tuple[float, float]) -> tup
     return config.ranges.get(name, limits)
 
 
-def _held_out(analysis: Analysis) -> FromEvents:
+def held_out(analysis: Analysis) -> FromEvents:
+    """Toys of the simulated events that the configuration names.
+
+    Raises:
+        ValueError: If a component has none, or they cannot be used.
+    """
     config = analysis.config
     samples, expected = [], []
     for name, entry in config.components.items():
-        held_out = entry.held_out
-        if held_out is None:
-            raise ValueError(f"toys from events need held_out events of every component; there are none for {name}")
-        density = analysis.pdfs[name].density
-        theta = {entry.params.get(own, own): branch for own, branch in held_out.theta.items()}
-        samples.append(
-            EventSample.from_root(
-                config.paths(held_out.files),
-                held_out.tree,
-                density.observables,
-                theta={str(parameter): branch for parameter, branch in theta.items()},
-                weights=held_out.weights,
-                cut=held_out.cut,
-            )
-        )
-        sample = samples[-1]
-        low, high = np.array([_ranges(config, o.name, o.limits) for o in density.observables]).T
-        samples[-1] = sample.select(np.all((sample.x >= low) & (sample.x <= high), axis=1))
-        size = entry.expected if entry.expected is not None else float(analysis.n_events)
-        expected.append(size)
+        try:
+            samples.append(_held_out_sample(config, entry, analysis.pdfs[name].density))
+        except ValueError as error:
+            raise ValueError(f"components: {name}: held_out: {error}") from error
+        expected.append(float(analysis.n_events) if entry.expected is None else entry.expected)
     return FromEvents(samples, expected, analysis.model.obs)
+
+
+def _held_out_sample(config: AnalysisFile, entry: ComponentConfig, density: Density) -> EventSample:
+    """Events inside the ranges; those of parameters that are numbers are chosen, others keep the values of theta."""
+    given = entry.held_out
+    if given is None:
+        raise ValueError("toys from events need held_out events of every component; there are none for this one")
+    unknown = sorted(set(given.theta) - set(density.theta_names))
+    if unknown:
+        raise ValueError(f"theta: {', '.join(unknown)} is unknown; {entry.model} {_theta_of(density)}")
+    missing = [own for own in density.theta_names if own not in given.theta]
+    if missing:
+        example = ", ".join(f"{own}: {own}" for own in missing)
+        raise ValueError(f"{entry.model} depends on {', '.join(missing)}; name the branch, theta: {{{example}}}")
+    sample = EventSample.from_root(
+        config.paths(given.files),
+        given.tree,
+        density.observables,
+        theta={own: given.theta[own] for own in density.theta_names},
+        weights=given.weights,
+        cut=given.cut,
+    )
+    if np.any(sample.weights < 0):
+        raise ValueError("events of negative weight cannot be drawn as toys; use events without weights")
+    low, high = np.array([_ranges(config, one.name, one.limits) for one in density.observables]).T
+    sample = sample.select(np.all((sample.x >= low) & (sample.x <= high), axis=1))
+    numbers = {own: value for own, value in entry.params.items() if not isinstance(value, str)}
+    names = [str(entry.params[own]) for own in density.theta_names if own not in numbers]
+    if not numbers:
+        return _with_theta(sample, np.arange(len(sample)), range(len(names)), names)
+    is_number = [own in numbers for own in density.theta_names]
+    rows = rows_at(sample.theta[:, is_number], list(numbers), [numbers[own] for own in numbers])
+    return _with_theta(sample, rows, np.flatnonzero(~np.array(is_number)), names)
+
+
+def _with_theta(
+    sample: EventSample, rows: np.ndarray, columns: Sequence[int] | np.ndarray, names: Sequence[str]
+) -> EventSample:
+    """Some events, with some columns of theta under the names of the fit's parameters."""
+    return EventSample(
+        sample.observables,
+        sample.x[rows],
+        theta=sample.theta[rows][:, list(columns)] if names else None,
+        theta_names=tuple(names),
+        weights=sample.weights[rows] if sample.is_weighted else None,
+    )

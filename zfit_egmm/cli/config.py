@@ -2,27 +2,19 @@
 
 from __future__ import annotations
 
-import sys
 from importlib.resources import files
 from pathlib import Path
-from typing import Any, Literal, TypeVar
+from typing import Any, Literal
 
-import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import Field
 
 from zfit_egmm import registry
+from zfit_egmm.cli.config_file import Expression, Number, Strict, read_file
 from zfit_egmm.coordinates.transformation import transform_of_text
 from zfit_egmm.events.sample import EventSample
 from zfit_egmm.observables import Observable
 from zfit_egmm.training.config import TrainingConfig
 from zfit_egmm.training.model import ModelSettings
-
-if sys.version_info >= (3, 11):
-    import tomllib
-else:
-    import tomli as tomllib
-
-File = TypeVar("File", bound=BaseModel)
 
 EXAMPLE = """\
 # Configuration of: zfit-egmm train CONFIG. Paths are relative to the current folder.
@@ -55,12 +47,6 @@ output: model.egmm
 """
 
 
-class Strict(BaseModel):
-    """A part of a configuration in which unknown entries are errors."""
-
-    model_config = ConfigDict(extra="forbid")
-
-
 class InputConfig(Strict):
     """Which events to read."""
 
@@ -74,11 +60,11 @@ class ObservableConfig(Strict):
     """One observable; see :class:`zfit_egmm.Observable`."""
 
     name: str
-    low: float
-    high: float
+    low: Number
+    high: Number
     kind: Literal["continuous", "discrete"] = "continuous"
     unit: str = ""
-    linear_fraction: float = 0.5
+    linear_fraction: Number = 0.5
 
 
 class TrainingSection(Strict):
@@ -86,15 +72,15 @@ class TrainingSection(Strict):
 
     preset: str = "standard"
     seed: int = 0
-    time_budget: float | None = None
+    time_budget: Number | None = None
     epochs: int | None = None
     batch_size: int | None = None
-    learning_rate: float | None = None
+    learning_rate: Number | None = None
     stop_patience: int | None = None
-    weight_decay: float | None = None
-    validation_fraction: float | None = None
+    weight_decay: Number | None = None
+    validation_fraction: Number | None = None
     model: str | dict[str, Any] | None = None
-    transform: list[dict[str, Any]] = []
+    transform: list[dict[str, Any]] = Field(default_factory=list)
 
     def config(self) -> TrainingConfig:
         """The training configuration.
@@ -130,7 +116,7 @@ class TrainFile(Strict):
 
     input: InputConfig
     observables: list[ObservableConfig] = Field(min_length=1)
-    theta: dict[str, str] = {}
+    theta: dict[str, Expression] = Field(default_factory=dict)
     training: TrainingSection = TrainingSection()
     output: str = "model.egmm"
 
@@ -162,37 +148,3 @@ def read_config(path: Path) -> TrainFile:
     result = read_file(path, TrainFile, "zfit-egmm train --example")
     result.training.config()
     return result
-
-
-def read_file(path: Path, kind: type[File], help_command: str) -> File:
-    """Read a YAML or TOML file and check it.
-
-    Args:
-        path: The file.
-        kind: What it holds.
-        help_command: The command that prints a valid one.
-
-    Raises:
-        FileNotFoundError: If there is no such file.
-        ValueError: If it is not valid; the message names every wrong entry.
-    """
-    if not path.is_file():
-        raise FileNotFoundError(f"no configuration file {path}; {help_command} prints one")
-    content = _parse(path)
-    if not isinstance(content, dict):
-        raise ValueError(f"{path} does not hold a configuration; {help_command} prints one")
-    try:
-        return kind.model_validate(content)
-    except ValidationError as error:
-        lines = [f"  {'.'.join(str(part) for part in e['loc']) or 'file'}: {e['msg']}" for e in error.errors()]
-        raise ValueError(
-            f"{path} is not a valid configuration:\n" + "\n".join(lines) + f"\n{help_command} prints a valid one"
-        ) from error
-
-
-def _parse(path: Path) -> Any:
-    try:
-        text = path.read_text(encoding="utf-8")
-        return tomllib.loads(text) if path.suffix == ".toml" else yaml.safe_load(text)
-    except (UnicodeDecodeError, tomllib.TOMLDecodeError, yaml.YAMLError) as error:
-        raise ValueError(f"{path} cannot be parsed: {error}") from error

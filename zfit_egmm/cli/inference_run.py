@@ -14,8 +14,9 @@ import numpy as np
 from rich.console import Console
 from rich.table import Table
 
+from zfit_egmm.archive import check_output_folder
 from zfit_egmm.cli.analysis import read_analysis
-from zfit_egmm.cli.analysis_model import Analysis, build, make_loss, make_toy_fit
+from zfit_egmm.cli.analysis_model import Analysis, build, held_out, make_loss, make_toy_fit
 from zfit_egmm.inference import (
     Likelihood,
     Minimum,
@@ -29,14 +30,16 @@ from zfit_egmm.inference import (
     upper_limit,
 )
 from zfit_egmm.inference import fit as run_minuit
+from zfit_egmm.inference.campaign import check_path
 from zfit_egmm.inference.minimum import check_values
+from zfit_egmm.inference.undefined_shapes import undefined_shapes
 
 DRAWN = 100_000
 
 
 def run_fit(config: Path, out: Path, *, overwrite: bool) -> None:
     """Fit, and write ``fit.json`` and ``observables.pdf/png``."""
-    folder = _folder(out, "fit.json", overwrite=overwrite)
+    folder = check_output_folder(out, ["fit.json"], overwrite=overwrite)
     analysis = build(read_analysis(config))
     console = _tell_data(analysis)
     likelihood = Likelihood(analysis.loss)
@@ -52,7 +55,10 @@ def run_fit(config: Path, out: Path, *, overwrite: bool) -> None:
     notes = [*_notes(best), *(note for one in intervals.values() for note in one.notes)]
     for note in dict.fromkeys(notes):
         console.print(f"note: {note}")
-    _write(folder / "fit.json", {**_as_json(best), "intervals": intervals, "notes": notes, **_inputs(analysis)})
+    _write(
+        folder / "fit.json",
+        {**_as_json(best), "intervals": intervals, "notes": [*_undeclared(analysis), *notes], **_inputs(analysis)},
+    )
     from zfit_egmm.pdf.plots import plot_fit
 
     figure = plot_fit(*_fitted_components(analysis, likelihood, best))
@@ -72,8 +78,10 @@ def run_scan(
     """Scan one or two parameters, and write ``scan.json`` and ``scan.pdf/png``."""
     from zfit_egmm.inference.plots import plot_contours, plot_profile
 
-    folder = _folder(out, "scan.json", overwrite=overwrite)
-    analysis = build(read_analysis(config))
+    folder = check_output_folder(out, ["scan.json"], overwrite=overwrite)
+    description = read_analysis(config)
+    description.check_free(parameters, "-p")
+    analysis = build(description)
     console = _tell_data(analysis)
     likelihood = Likelihood(analysis.loss)
     # Before the fit, which may take long.
@@ -110,10 +118,17 @@ def run_limit(
     """Set an upper limit, and write ``limit.json`` and ``limit.pdf/png``."""
     from zfit_egmm.inference.plots import plot_limits
 
-    folder = _folder(out, "limit.json", overwrite=overwrite)
+    folder = check_output_folder(out, ["limit.json"], overwrite=overwrite)
     description = read_analysis(config)
+    description.check_free([parameter], "-p")
     analysis = build(description)
     console = _tell_data(analysis)
+    held = {} if n_toys is not None else _hold_undefined(analysis, parameter, config)
+    for name, value in held.items():
+        console.print(
+            f"note: without {parameter} there is no {name}: it is held at {value:g}, its value in {config}, for which "
+            "alone the results hold; with --toys it floats"
+        )
     options: dict[str, Any] = {} if n_toys is None else {"method": "toys", "n_toys": n_toys, "workers": workers}
     if n_toys is not None:
         options |= {"seed": description.seed, "make": functools.partial(make_loss, description)}
@@ -122,7 +137,7 @@ def run_limit(
     limits = upper_limit(likelihood, parameter, level=level, **options)
     console.print(str(limits))
     console.print(str(significance))
-    _write(folder / "limit.json", {"limit": limits, "discovery": significance, **_inputs(analysis)})
+    _write(folder / "limit.json", {"limit": limits, "discovery": significance, "held": held, **_inputs(analysis)})
     _save(plot_limits(limits), folder / "limit")
     console.print(f"wrote {folder}/limit.json, limit.pdf and limit.png")
 
@@ -138,14 +153,21 @@ def run_toy_campaign(
     from_events: bool,
 ) -> ToyResults:
     """Make toys at the given points, or at the best fit."""
+    points = [_point(text) for text in at]
     description = read_analysis(config)
+    check_path(path, description.seed)
+    description.check_free(interest or (), "-p")
+    for point in points:
+        description.check_free(point, "--at")
     analysis = build(description)
     console = _tell_data(analysis)
-    if at:
-        points = [_point(text) for text in at]
-    else:
+    source = held_out(analysis) if from_events else None
+    if not points:
         best = _best_fit(analysis, Likelihood(analysis.loss), console)
-        points = [{name: float(f"{best.values[name]:.6g}") for name in best.errors}]
+        point = {name: float(f"{best.values[name]:.6g}") for name in best.errors}
+        points = [point if source is None else source.nearest(point)]
+        if points != [point]:
+            console.print(f"true values, where events were simulated: {_short(points[0])}")
     make = functools.partial(make_toy_fit, description, interest, from_events)
     return run_toys(make, n_toys, points=points, seed=description.seed, path=path, workers=workers)
 
@@ -173,7 +195,7 @@ def run_coverage(
     """Make toys, and write ``coverage.json`` and ``coverage.pdf/png``."""
     from zfit_egmm.inference.plots import plot_coverage
 
-    folder = _folder(out, "coverage.json", overwrite=overwrite)
+    folder = check_output_folder(out, ["coverage.json"], overwrite=overwrite)
     path = folder / "toys.jsonl"
     results = run_toy_campaign(config, path, n_toys, at, interest, workers, from_events=from_events)
     found = coverage(results)
@@ -206,11 +228,44 @@ def _notes(best: Minimum) -> list[str]:
     return notes
 
 
+def _hold_undefined(analysis: Analysis, parameter: str, config: Path) -> dict[str, float]:
+    """Fix what means nothing without a signal at its value in the file, and return it.
+
+    Raises:
+        ValueError: If the file gives no value.
+    """
+    undefined = undefined_shapes(Likelihood(analysis.loss), parameter, 0.0)
+    held = {}
+    for one in analysis.loss.get_params():
+        if one.name in undefined:
+            entry = analysis.config.parameters.get(one.name)
+            if entry is None or entry.value is None:
+                raise ValueError(
+                    f"without {parameter} there is no {one.name}: give the value at which it is held in {config}, "
+                    f"parameters: {{{one.name}: {{value: ...}}}}, or use --toys, in which it floats"
+                )
+            one.floating = False
+            held[one.name] = float(entry.value)
+    return held
+
+
+def _undeclared(analysis: Analysis) -> list[str]:
+    """Sentences on parameters that may be misspelt."""
+    notes = []
+    for one in analysis.loss.get_params():
+        if one.name in analysis.config.undeclared():
+            limits = f"from {float(one.lower):g} to {float(one.upper):g}"
+            notes.append(f"{one.name} stands once in the configuration, and not under parameters: it floats {limits}")
+    return notes
+
+
 def _tell_data(analysis: Analysis) -> Console:
     console = Console(highlight=False)
     cut = analysis.n_read - analysis.n_events
     text = f"; {cut} outside the ranges of the observables are cut" if cut else ""
     console.print(f"{analysis.n_events} events{text}; components: {', '.join(analysis.pdfs)}")
+    for note in _undeclared(analysis):
+        console.print(f"note: {note}")
     return console
 
 
@@ -250,17 +305,6 @@ def _point(text: str) -> dict[str, float]:
         except ValueError:
             raise ValueError(f"--at {text}: write NAME=VALUE[,NAME=VALUE], such as --at theta=1,n_signal=300") from None
     return values
-
-
-def _folder(folder: Path, name: str, *, overwrite: bool) -> Path:
-    if folder.exists() and not folder.is_dir():
-        raise FileExistsError(f"{folder} is a file; give a folder with --out")
-    if (folder / name).exists() and not overwrite:
-        raise FileExistsError(
-            f"{folder / name} exists; choose another folder with --out, or replace it with --overwrite"
-        )
-    folder.mkdir(parents=True, exist_ok=True)
-    return folder
 
 
 def _write(path: Path, content: Any) -> None:

@@ -34,11 +34,15 @@ class DemoEvents:
         signal: Signal events to train with, given theta.
         background: Background events to train with.
         data: Pseudo-data of held-out signal and background events in random order, shape ``(n, 5)``.
+        held_signal: All held-out signal events.
+        held_background: All held-out background events.
     """
 
     signal: EventSample
     background: EventSample
     data: np.ndarray
+    held_signal: EventSample
+    held_background: EventSample
 
 
 def load_events(*, theta: float, n_signal: int, n_background: int, seed: int) -> DemoEvents:
@@ -59,7 +63,7 @@ def load_events(*, theta: float, n_signal: int, n_background: int, seed: int) ->
     rng = np.random.default_rng([seed, 3])
     at_theta = held_signal.x[held_signal.theta[:, 0] == theta]
     data = np.concatenate([_draw(at_theta, n_signal, rng), _draw(held_background.x, n_background, rng)])
-    return DemoEvents(signal, background, rng.permutation(data))
+    return DemoEvents(signal, background, rng.permutation(data), held_signal, held_background)
 
 
 def _draw(x: np.ndarray, n: int, rng: np.random.Generator) -> np.ndarray:

@@ -13,11 +13,12 @@ import numpy as np
 from rich.console import Console
 from rich.table import Table
 
+from zfit_egmm.archive import check_output_folder
 from zfit_egmm.demo.events import DemoEvents, load_events
 from zfit_egmm.demo.fit import DemoFit, fit
 from zfit_egmm.demo.plots import draw_profile, draw_training, save
 from zfit_egmm.density.base import Density
-from zfit_egmm.events.root import write_columns
+from zfit_egmm.events.root import write_columns, write_trees
 from zfit_egmm.events.sample import EventSample
 from zfit_egmm.pdf.plots import plot_fit
 from zfit_egmm.training.config import TrainingConfig
@@ -60,7 +61,7 @@ def run(
         FileExistsError: If ``out`` holds results and ``overwrite`` is not set.
     """
     console = Console(quiet=quiet, highlight=False)
-    folder = _prepare_folder(Path(out), overwrite=overwrite)
+    folder = check_output_folder(out, ("demo.json", "signal.egmm", "background.egmm"), overwrite=overwrite)
     seconds: dict[str, float] = {}
 
     console.print("[bold]1. Events[/bold]: simulated H -> ZZ* -> 4l and q qbar -> ZZ, shipped with the package")
@@ -77,6 +78,7 @@ def run(
         result = fit(events.data, signal, background, progress=not quiet)
     columns = {entry.name: column for entry, column in zip(signal.observables, events.data.T, strict=True)}
     write_columns(folder / "data.root", "events", columns)
+    write_held_out(folder / "held_out.root", events)
     with _stage(seconds, "figures"):
         _draw(folder, events, signal, background, result, seed)
     summary = {
@@ -97,17 +99,13 @@ def run(
     return summary
 
 
-def _prepare_folder(folder: Path, *, overwrite: bool) -> Path:
-    if folder.exists() and not folder.is_dir():
-        raise FileExistsError(f"{folder} is a file; give a folder with --out")
-    found = [name for name in ("demo.json", "signal.egmm", "background.egmm") if (folder / name).exists()]
-    if found and not overwrite:
-        raise FileExistsError(
-            f"{folder} holds results of an earlier run ({', '.join(found)}); choose another folder with --out, or "
-            "replace them with --overwrite"
-        )
-    folder.mkdir(parents=True, exist_ok=True)
-    return folder
+def write_held_out(path: Path, events: DemoEvents) -> None:
+    """Write the events that were not trained on: trees ``signal``, with theta, and ``background``."""
+    trees = {}
+    for name, sample in (("signal", events.held_signal), ("background", events.held_background)):
+        columns = {one.name: sample.column(one.name) for one in sample.observables}
+        trees[name] = columns | dict(zip(sample.theta_names, sample.theta.T, strict=True))
+    write_trees(path, trees)
 
 
 @contextmanager
@@ -174,6 +172,7 @@ def _report(console: Console, folder: Path, result: DemoFit, seconds: dict[str, 
         "   profile_theta.pdf/png  profile likelihood of theta\n"
         "   training.pdf/png       losses of the two trainings\n"
         "   signal.egmm, background.egmm   the models;  demo.json   the numbers;  data.root   the pseudo-data\n"
+        "   held_out.root   all events that were not trained on\n"
         "Next:\n"
         f"   zfit-egmm info {folder}/signal.egmm               what is in a model\n"
         f"   zfit-egmm sample {folder}/signal.egmm --theta theta=1 -n 1000 --out events.root\n"

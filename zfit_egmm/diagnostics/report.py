@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from zfit_egmm.archive import check_output_folder
 from zfit_egmm.diagnostics.evaluation import Evaluation
 from zfit_egmm.diagnostics.sections import SECTIONS, Content, Section
 from zfit_egmm.diagnostics.summary import provenance, summary
@@ -27,18 +28,10 @@ def check_folder(folder: str | Path, *, overwrite: bool = False) -> Path:
     """Make the folder of a report, before any work is done for it.
 
     Raises:
-        FileExistsError: If it is a file, or holds a report and ``overwrite`` is not set.
+        FileExistsError: If it holds a report and ``overwrite`` is not set.
+        OSError: If it is a file, or cannot be made.
     """
-    path = Path(folder).expanduser()
-    if path.exists() and not path.is_dir():
-        raise FileExistsError(f"{path} is a file; name a folder for the report")
-    found = [name for name in (HTML, JSON) if (path / name).exists()]
-    if found and not overwrite:
-        raise FileExistsError(
-            f"{path / found[0]} exists; choose another folder, or replace it with overwrite=True (--overwrite)"
-        )
-    path.mkdir(parents=True, exist_ok=True)
-    return path
+    return check_output_folder(folder, (HTML, JSON), overwrite=overwrite)
 
 
 def write_report(

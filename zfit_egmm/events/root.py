@@ -57,11 +57,17 @@ def write_columns(path: str | Path, tree: str, columns: Mapping[str, np.ndarray]
         tree: Name of the tree.
         columns: Arrays of equal length by branch name.
     """
+    write_trees(path, {tree: columns})
+
+
+def write_trees(path: str | Path, trees: Mapping[str, Mapping[str, np.ndarray]]) -> None:
+    """The same for several trees, by their names."""
     import uproot
 
     with uproot.recreate(path) as file:
-        file.mktree(tree, {name: array.dtype for name, array in columns.items()})
-        file[tree].extend(dict(columns))
+        for tree, columns in trees.items():
+            file.mktree(tree, {name: array.dtype for name, array in columns.items()})
+            file[tree].extend(dict(columns))
 
 
 def _name(files: Sequence[str]) -> str:

@@ -13,6 +13,8 @@ from typing import Any
 
 import numpy as np
 
+from zfit_egmm.archive import check_parents
+
 KIND = "zfit_egmm toys"
 VERSION = 1
 SAME = ("version", "seed", "points", "experiment")
@@ -71,6 +73,22 @@ class ToyResults:
         """
         head, rows = _read(Path(path))
         return cls(tuple(head["points"]), tuple(_sorted(rows)), head)
+
+
+def check_path(path: str | Path, seed: int) -> None:
+    """Check that toys can be appended to a file, before any work is done for them.
+
+    Raises:
+        CampaignError: If the file holds something else, or toys of another seed.
+        OSError: If it cannot be written.
+    """
+    file = Path(path)
+    if file.is_dir():
+        raise IsADirectoryError(f"{file} is a folder; give the name of a file in it, such as {file / 'toys.jsonl'}")
+    check_parents(file)
+    # What a crash has left of a first line is no campaign yet.
+    if file.is_file() and b"\n" in file.read_bytes():
+        _check_same(file, _read(file)[0], {"seed": seed}, ("version", "seed"))
 
 
 class CampaignFile:
@@ -182,9 +200,9 @@ def _sorted(rows: Iterable[dict[str, Any]]) -> list[dict[str, Any]]:
     return sorted(rows, key=lambda row: (row["point"], row["toy"]))
 
 
-def _check_same(path: Path, there: Mapping[str, Any], wanted: Mapping[str, Any]) -> None:
+def _check_same(path: Path, there: Mapping[str, Any], wanted: Mapping[str, Any], names: Sequence[str] = SAME) -> None:
     wanted = json.loads(json.dumps({"version": VERSION, **wanted}))
-    for name in SAME:
+    for name in names:
         if there.get(name) != wanted.get(name):
             raise CampaignError(
                 f"{path} holds another campaign: {name} is {_short(there.get(name))} there and "

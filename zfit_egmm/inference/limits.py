@@ -133,6 +133,7 @@ def upper_limit(  # noqa: PLR0913 - a limit, a scan and toys
     if method == "asymptotic":
         check_defined(undefined, name, alternative)
     starts = starts_in(likelihood, undefined)
+    settings = ToySettings(n_toys, seed, workers, make, path, progress)
     with kept(likelihood):
         data = ProfileRatio(likelihood, name, starts=starts, undefined={float(alternative): undefined}, seed=seed)
         check_best(data)
@@ -141,7 +142,6 @@ def upper_limit(  # noqa: PLR0913 - a limit, a scan and toys
         search = LimitSearch(likelihood, name, float(alternative), level, data, asimov)
         if method == "asymptotic":
             return _checked(search.asymptotic(values), search, method)
-        settings = ToySettings(n_toys, seed, workers, make, path, progress)
         return _checked(search.toys(values, settings, starts), search, method)
 
 

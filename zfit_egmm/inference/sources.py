@@ -20,7 +20,8 @@ N_PLACES = 10_000
 """Where a total density with negative terms is looked at before toys are made."""
 
 Source = Callable[[Mapping[str, float], np.random.Generator], Sequence[Any]]
-"""Events of one toy, an array or a ``zfit.Data`` for each model, from the true parameters and a generator of random
+"""Events of one toy, an array or a ``zfit.Data`` for each model, from the true parameters, fixed ones included, and a
+generator of random
 numbers."""
 
 
@@ -204,8 +205,8 @@ class FromEvents:
         missing = sorted((needed | {one for one in self._expected if isinstance(one, str)}) - set(true))
         if missing:
             raise ValueError(
-                f"the toys have no true values of {missing}, only of {sorted(true)}: these names must be those of free "
-                "parameters; if one is fixed in the fit, give events of its value without theta_names"
+                f"the toys have no true values of {missing}, only of {sorted(true)}: these names must be those of "
+                "parameters that are free or fixed in the fit"
             )
 
     def check(self, true: Mapping[str, float]) -> None:
@@ -218,20 +219,46 @@ class FromEvents:
         for sample in self._samples:
             self._rows_at(sample, true)
 
+    def nearest(self, true: Mapping[str, float]) -> dict[str, float]:
+        """True values with those of theta moved to the nearest at which events were simulated."""
+        result = dict(true)
+        for sample in self._samples:
+            own = [name for name in sample.theta_names if name in result]
+            theta = sample.theta[:, [sample.theta_names.index(name) for name in own]]
+            spread = np.maximum(np.ptp(theta, axis=0), 1e-300)
+            distance = np.sum(np.square((theta - [result[name] for name in own]) / spread), axis=1)
+            result |= dict(zip(own, theta[np.argmin(distance)].tolist(), strict=True))
+        return result
+
     def _rows_at(self, sample: EventSample, true: Mapping[str, float]) -> np.ndarray:
         if not sample.theta_names:
             return np.arange(len(sample.x))
-        at = np.array([true[name] for name in sample.theta_names])
-        width = np.ptp(sample.theta, axis=0)
-        scale = np.where(width > 0, width, np.abs(sample.theta[0]))
-        rows = np.flatnonzero(np.all(np.abs(sample.theta - at) <= self._tolerance * scale, axis=1))
-        if not len(rows):
-            there = np.unique(sample.theta, axis=0)
-            raise ValueError(
-                f"no simulated events at {dict(zip(sample.theta_names, at.tolist(), strict=True))}; there are events "
-                f"at {there[:10].tolist()}" + (" ..." if len(there) > 10 else "")
-            )
-        return rows
+        at = [true[name] for name in sample.theta_names]
+        return rows_at(sample.theta, sample.theta_names, at, self._tolerance)
+
+
+def rows_at(theta: np.ndarray, names: Sequence[str], at: Sequence[float], tolerance: float = 1e-6) -> np.ndarray:
+    """Numbers of the events that were simulated at a point.
+
+    Args:
+        theta: Parameters of the events, shape ``(n_events, n_theta)``.
+        names: Names of the parameters.
+        at: The point, shape ``(n_theta,)``.
+        tolerance: How far the theta of an event may be away, in units of their range, or of their only value.
+
+    Raises:
+        ValueError: If there is none.
+    """
+    spread = np.ptp(theta, axis=0)
+    scale = np.where(spread > 0, spread, np.abs(theta).max(axis=0))
+    rows = np.flatnonzero(np.all(np.abs(theta - np.asarray(at)) <= tolerance * scale, axis=1))
+    if not len(rows):
+        there = np.unique(theta, axis=0)
+        raise ValueError(
+            f"no simulated events at {dict(zip(names, map(float, at), strict=True))}; there are events at "
+            f"{there[:10].tolist()}" + (" ..." if len(there) > 10 else "")
+        )
+    return rows
 
 
 def draw_toy(
@@ -244,6 +271,8 @@ def draw_toy(
 ) -> None:
     """Give a likelihood true parameters, a toy's events and, if wanted, auxiliary measurements that fluctuate."""
     likelihood.set_values(true)
-    likelihood.set_data(source(true, rng))
+    # A model has its fixed parameters; other sources have to be told.
+    known = true if isinstance(source, FromModel) else {**likelihood.fixed_values, **true}
+    likelihood.set_data(source(known, rng))
     if randomise:
         likelihood.auxiliary.set(likelihood.auxiliary.draw(rng))

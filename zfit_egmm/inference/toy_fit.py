@@ -98,7 +98,7 @@ class ToyFit:
         """
         check_values(self.likelihood, point)
         if isinstance(self._source, FromModel | FromEvents):
-            self._source.check({**self._nominal, **point})
+            self._source.check({**self.likelihood.fixed_values, **self._nominal, **point})
 
     def run(self, point: Mapping[str, float], seed: np.random.SeedSequence) -> Row:
         """Draw and fit one toy.

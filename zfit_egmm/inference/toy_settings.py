@@ -11,7 +11,7 @@ import numpy as np
 
 from zfit_egmm.inference.campaign import ToyResults
 from zfit_egmm.inference.likelihood import Likelihood
-from zfit_egmm.inference.toys import Experiment, run_toys
+from zfit_egmm.inference.toys import Experiment, check_campaign, run_toys
 from zfit_egmm.inference.weighted import check_unweighted
 
 DIGITS = 9
@@ -30,6 +30,11 @@ class ToySettings:
         make: Function without arguments that returns the loss; other processes build theirs with it.
         path: File for the results, to go on after an interruption.
         progress: Whether to show a progress bar.
+
+    Raises:
+        CampaignError: If the file holds something else.
+        OSError: If it cannot be written.
+        ValueError: If a number makes no sense, or other processes have no loss.
     """
 
     n_toys: int
@@ -38,6 +43,18 @@ class ToySettings:
     make: Callable[[], Any] | None = None
     path: Any = None
     progress: bool = True
+
+    def __post_init__(self) -> None:
+        check_campaign(self.n_toys, self.seed, self.workers, self.path)
+        if self._is_elsewhere and self.make is None:
+            raise ValueError(
+                "other processes have to build the loss themselves: give make=, a function that returns it, or use "
+                "workers=1"
+            )
+
+    @property
+    def _is_elsewhere(self) -> bool:
+        return not (isinstance(self.workers, int) and self.workers == 1)
 
     def run(
         self, likelihood: Likelihood, build: Callable[[Any], Experiment], points: Sequence[Mapping[str, float]]
@@ -50,11 +67,11 @@ class ToySettings:
             points: True values of all free parameters.
 
         Raises:
-            ValueError: If the events are weighted, or if other processes have no loss.
+            ValueError: If the events are weighted.
         """
         check_unweighted(likelihood)
         make: Callable[[], Experiment] = partial(build, likelihood)
-        if not (isinstance(self.workers, int) and self.workers == 1):
+        if self._is_elsewhere:
             make = self.elsewhere(build)
         return run_toys(
             make,
@@ -67,16 +84,7 @@ class ToySettings:
         )
 
     def elsewhere(self, build: Callable[[Any], Experiment]) -> Callable[[], Experiment]:
-        """What other processes make the experiment with.
-
-        Raises:
-            ValueError: If they have no loss.
-        """
-        if self.make is None:
-            raise ValueError(
-                "other processes have to build the loss themselves: give make=, a function of a module or script that "
-                "returns it, or use workers=1"
-            )
+        """What other processes make the experiment with."""
         return partial(_built, self.make, build)
 
 
@@ -103,5 +111,5 @@ def round_value(value: float) -> float:
     return float(f"{value:.{DIGITS}g}")
 
 
-def _built(make: Callable[[], Any], build: Callable[[Any], Experiment]) -> Experiment:
+def _built(make: Any, build: Callable[[Any], Experiment]) -> Experiment:
     return build(make())

@@ -8,7 +8,7 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from zfit_egmm.inference.campaign import CampaignFile, ToyResults
+from zfit_egmm.inference.campaign import CampaignFile, ToyResults, check_path
 from zfit_egmm.inference.workers import Task, run_here, run_in_pool, run_on_dask
 
 MOST_PER_TASK = 20
@@ -61,7 +61,7 @@ def run_toys(
         ValueError: If a number or a point makes no sense.
         TypeError: If ``make`` cannot be sent to other processes.
     """
-    _check_numbers(n_toys, seed, workers)
+    check_campaign(n_toys, seed, workers, path)
     experiment = make()
     places = [{name: float(value) for name, value in point.items()} for point in points]
     for point in places:
@@ -90,13 +90,22 @@ def run_toys(
     return ToyResults(tuple(places), tuple(wanted), head)
 
 
-def _check_numbers(n_toys: int, seed: int, workers: Any) -> None:
+def check_campaign(n_toys: int, seed: int, workers: Any, path: Any) -> None:
+    """Check what toys are asked for, before any work is done for them.
+
+    Raises:
+        CampaignError: If the file holds something else.
+        OSError: If it cannot be written.
+        ValueError: If a number makes no sense.
+    """
     if n_toys < 1:
         raise ValueError(f"n_toys must be at least 1, got {n_toys}")
     if seed < 0:
         raise ValueError(f"seed must not be negative, got {seed}")
     if not _is_dask(workers) and (not isinstance(workers, int) or workers < 1):
         raise ValueError(f"workers must be a whole number from 1, or a Dask client, got {workers!r}")
+    if path is not None:
+        check_path(path, int(seed))
 
 
 def _is_dask(workers: Any) -> bool:
