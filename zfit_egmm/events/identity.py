@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from zfit_egmm.events.arrays import unmasked
 from zfit_egmm.events.repeated_values import chance_of_agreement, fewest_in_spike
 from zfit_egmm.observables import Observable
 
@@ -28,7 +29,7 @@ def as_event_id(event_id: np.ndarray, n_events: int) -> np.ndarray:
     Raises:
         ValueError: If the shape is wrong or the numbers are no integers.
     """
-    ids = np.asarray(event_id)
+    ids = np.asarray(unmasked(event_id, "event_id"))
     if ids.ndim == 1:
         ids = ids[:, np.newaxis]
     if ids.ndim != 2 or len(ids) != n_events or not ids.shape[1]:
