@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from zfit_egmm import EventSample, Observable
+from zfit_egmm.cli.config import TrainFile
 from zfit_egmm.demo import toy
 from zfit_egmm.events.root import write_columns
 from zfit_egmm.training.checkpoint import Checkpoint
@@ -162,9 +163,12 @@ def test_event_ids_from_a_file(tmp_path):
         "event": np.tile(2**60 + np.arange(100), 3),
     }
     write_columns(tmp_path / "events.root", "events", columns)
+    file = str(tmp_path / "events.root")
     for branches, expected in (("event", 100), (["run", "event"], 300), (None, 300)):
-        sample = EventSample.from_root(tmp_path / "events.root", "events", [X], event_id=branches)
-        assert sample.n_independent == expected
+        assert EventSample.from_root(file, "events", [X], event_id=branches).n_independent == expected
+        content = {"input": {"files": file, "tree": "events"}, "observables": [{"name": "x", "low": -5, "high": 5}]}
+        content["input"] |= {"event_id": branches} if branches else {}
+        assert TrainFile.model_validate(content).sample().n_independent == expected
 
 
 @pytest.mark.parametrize("step", [1.0, 0.1, 0.01, 0.001])
