@@ -122,7 +122,7 @@ def test_parameters_on_a_line_and_observables_that_are_parameters_are_named():
 @pytest.mark.parametrize("share", [1.0, 0.3])
 def test_steps_in_theta_wider_than_a_peak_are_named(share):
     # A trained density is wrong by 0.4 nats per event between them, with the background by 0.02.
-    (text,) = step_doubts(masses(5, share=share))
+    (text,) = step_doubts(masses(5, 4000, share=share))
     assert "steps in mass are wider than the structures of 'x': at mass = " in text
     assert "Simulate values in between" in text
 
