@@ -212,3 +212,19 @@ def test_a_checkpoint_belongs_to_the_events_as_they_are_told_apart(tmp_path):
     same = reweighted(100)
     prints = [Checkpoint(tmp_path / "c", entry, config).fingerprint for entry in (sample, same, other)]
     assert prints[0] == prints[1] != prints[2]
+
+
+@pytest.mark.parametrize("is_selected", [False, True])
+def test_numbers_in_any_order_change_nothing_for_events_that_stand_once(is_selected):
+    rng = np.random.default_rng(11)
+    theta = np.repeat([0.0, 1.0, 2.0], [100, 200, 700])
+    x = rng.normal(size=(1000, 1)).clip(-5, 5)
+    plain = EventSample([X], x, theta=theta, theta_names=("c",))
+    ids = rng.permutation(1000)
+    sample = EventSample([X], x, theta=theta, theta_names=("c",), event_id=None if is_selected else ids)
+    if is_selected:
+        assert not sample.has_copies
+        sample, plain = sample.select(ids), EventSample([X], x[ids], theta=theta[ids], theta_names=("c",))
+    for part, other in zip(sample.split(0.8, 0.2, seed=1), plain.split(0.8, 0.2, seed=1), strict=True):
+        np.testing.assert_array_equal(part.x, other.x)
+    np.testing.assert_array_equal(bootstrapped(sample, seed=2).weights, bootstrapped(plain, seed=2).weights)
