@@ -7,6 +7,7 @@ import pytest
 from zfit_egmm.training.prepare import prepare
 
 from zfit_egmm import EventSample, Observable
+from zfit_egmm.cli.config import TrainFile
 from zfit_egmm.demo import toy
 from zfit_egmm.events.root import write_columns
 from zfit_egmm.training.checkpoint import Checkpoint
@@ -162,9 +163,12 @@ def test_event_ids_from_a_file(tmp_path):
         "event": np.tile(2**60 + np.arange(100), 3),
     }
     write_columns(tmp_path / "events.root", "events", columns)
+    file = str(tmp_path / "events.root")
     for branches, expected in (("event", 100), (["run", "event"], 300), (None, 300)):
-        sample = EventSample.from_root(tmp_path / "events.root", "events", [X], event_id=branches)
-        assert sample.n_independent == expected
+        assert EventSample.from_root(file, "events", [X], event_id=branches).n_independent == expected
+        content = {"input": {"files": file, "tree": "events"}, "observables": [{"name": "x", "low": -5, "high": 5}]}
+        content["input"] |= {"event_id": branches} if branches else {}
+        assert TrainFile.model_validate(content).sample().n_independent == expected
 
 
 @pytest.mark.parametrize("step", [1.0, 0.1, 0.01, 0.001])
@@ -208,3 +212,19 @@ def test_a_checkpoint_belongs_to_the_events_as_they_are_told_apart(tmp_path):
     same = reweighted(100)
     prints = [Checkpoint(tmp_path / "c", entry, config).fingerprint for entry in (sample, same, other)]
     assert prints[0] == prints[1] != prints[2]
+
+
+@pytest.mark.parametrize("is_selected", [False, True])
+def test_numbers_in_any_order_change_nothing_for_events_that_stand_once(is_selected):
+    rng = np.random.default_rng(11)
+    theta = np.repeat([0.0, 1.0, 2.0], [100, 200, 700])
+    x = rng.normal(size=(1000, 1)).clip(-5, 5)
+    plain = EventSample([X], x, theta=theta, theta_names=("c",))
+    ids = rng.permutation(1000)
+    sample = EventSample([X], x, theta=theta, theta_names=("c",), event_id=None if is_selected else ids)
+    if is_selected:
+        assert not sample.has_copies
+        sample, plain = sample.select(ids), EventSample([X], x[ids], theta=theta[ids], theta_names=("c",))
+    for part, other in zip(sample.split(0.8, 0.2, seed=1), plain.split(0.8, 0.2, seed=1), strict=True):
+        np.testing.assert_array_equal(part.x, other.x)
+    np.testing.assert_array_equal(bootstrapped(sample, seed=2).weights, bootstrapped(plain, seed=2).weights)

@@ -94,6 +94,7 @@ def test_history_and_summary_tell_what_happened(toy_density):
     assert np.allclose(list(summary["validation_loss"].values()), best)
     assert summary["n_weights"] == toy_density.n_weights
     assert "epochs" in summary["verdict"]
+    assert summary["doubts"] == []
     assert toy_density.training["config"]["seed"] == 1
 
 

@@ -24,6 +24,7 @@ input:
   tree: signal
   cut: "(m4l > 105) & (m4l < 140)"      # optional
   # weights: event_weight               # optional branch; negative weights are fine
+  # event_id: [run, event]              # optional, if events stand in several rows; found from equal rows else
 
 observables:                            # their order is the order of the columns
   - {{name: m4l, low: 105, high: 140, unit: GeV, linear_fraction: 0.2}}   # 0.2: peaks, steep spectra
@@ -54,6 +55,7 @@ class InputConfig(Strict):
     tree: str
     cut: str | None = None
     weights: str | None = None
+    event_id: str | list[str] | None = None
 
 
 class ObservableConfig(Strict):
@@ -130,6 +132,7 @@ class TrainFile(Strict):
             theta=self.theta,
             weights=self.input.weights,
             cut=self.input.cut,
+            event_id=self.input.event_id,
         )
 
 

@@ -15,6 +15,21 @@ def as_floats(values: Any, what: str) -> np.ndarray:
     Raises:
         ValueError: If they are no numbers, or some are masked.
     """
+    values = unmasked(values, what)
+    try:
+        return np.asarray(values, dtype=float)
+    except (TypeError, ValueError) as error:
+        raise ValueError(f"{what} must be an array of numbers: {error}") from error
+
+
+def unmasked(values: Any, what: str) -> Any:
+    """A masked array without its mask, which holds nothing; anything else as it is.
+
+    Raises:
+        ValueError: If entries are masked.
+    """
+    if isinstance(values, list | tuple) and any(isinstance(entry, np.ma.MaskedArray) for entry in values):
+        values = np.ma.stack(values)
     if isinstance(values, np.ma.MaskedArray):
         mask = np.ma.getmaskarray(values)
         if mask.any():
@@ -23,11 +38,8 @@ def as_floats(values: Any, what: str) -> np.ndarray:
                 f"{what}: {mask.sum()} of {mask.size} entries are masked, the first in row {row}; leave these events "
                 f"out of x, theta and weights alike, or say what the entries are with {what}.filled(value)"
             )
-        values = values.data
-    try:
-        return np.asarray(values, dtype=float)
-    except (TypeError, ValueError) as error:
-        raise ValueError(f"{what} must be an array of numbers: {error}") from error
+        return values.data
+    return values
 
 
 def in_order(values: Any, names: Sequence[str], what: str) -> Any:

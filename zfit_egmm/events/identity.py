@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from zfit_egmm.events.arrays import unmasked
 from zfit_egmm.events.repeated_values import chance_of_agreement, fewest_in_spike
 from zfit_egmm.observables import Observable
 
@@ -28,7 +29,7 @@ def as_event_id(event_id: np.ndarray, n_events: int) -> np.ndarray:
     Raises:
         ValueError: If the shape is wrong or the numbers are no integers.
     """
-    ids = np.asarray(event_id)
+    ids = np.asarray(unmasked(event_id, "event_id"))
     if ids.ndim == 1:
         ids = ids[:, np.newaxis]
     if ids.ndim != 2 or len(ids) != n_events or not ids.shape[1]:
@@ -50,13 +51,13 @@ def as_event_id(event_id: np.ndarray, n_events: int) -> np.ndarray:
 
 
 def numbers_from_ids(ids: np.ndarray) -> np.ndarray:
-    """Number of the event of every row, from 0, shape ``(n_rows,)``.
+    """Number of the event of every row, from 0, shape ``(n_rows,)``; those of the rows if all events are different.
 
     Args:
         ids: Integers, shape ``(n_rows, k)``.
     """
-    keys = ids[:, 0] if ids.shape[1] == 1 else _keys(ids)
-    return np.unique(keys, return_inverse=True)[1].reshape(-1)
+    different, numbers = np.unique(ids[:, 0] if ids.shape[1] == 1 else _keys(ids), return_inverse=True)
+    return np.arange(len(ids)) if len(different) == len(ids) else numbers.reshape(-1)
 
 
 def numbers_from_rows(observables: Sequence[Observable], x: np.ndarray) -> np.ndarray:

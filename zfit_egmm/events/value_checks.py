@@ -23,9 +23,9 @@ def value_doubts(sample: EventSample) -> list[str]:
     Args:
         sample: The events; copies of an event count once.
     """
-    sample = sample.independent()
+    _, first = np.unique(sample.event_numbers, return_index=True)
     found = []
-    for observable, column in zip(sample.observables, sample.x.T, strict=True):
+    for observable, column in zip(sample.observables, sample.x[first].T, strict=True):
         if not observable.is_discrete and np.ptp(column) > 0:
             found += _doubts(observable, column)
     return found

@@ -133,14 +133,14 @@ def _by_event(sample: EventSample) -> np.ndarray:
 def _partitions(sample: EventSample) -> Iterator[tuple[np.ndarray, list[str]]]:
     """Bins of every row with their names: of one observable in several sizes, and of two."""
     n_fine = int(np.clip(sample.n_events // ROWS_PER_BIN, 1, MOST_BINS))
-    n_coarse = int(np.clip(np.sqrt(sample.n_events / ROWS_PER_BIN), 1, MOST_PAIR_BINS))
-    coarse = []
-    for observable, column in zip(sample.observables, sample.x.T, strict=True):
-        for n_bins in {1} if observable.is_discrete else {max(n_fine // coarser, 1) for coarser in (1, 4, 16, 64)}:
-            yield _bins(column, n_bins, observable.name, observable.is_discrete)
-        coarse.append(_bins(column, n_coarse, observable.name, observable.is_discrete))
-    for number, (first, first_names) in enumerate(coarse):
-        for second, second_names in coarse[number + 1 :]:
+    n_each = int(np.clip(np.sqrt(sample.n_events / ROWS_PER_BIN), 1, MOST_PAIR_BINS))
+    axes = [(o.name, o.is_discrete, column) for o, column in zip(sample.observables, sample.x.T, strict=True)]
+    for name, is_discrete, column in axes:
+        for n_bins in {1} if is_discrete else {max(n_fine // coarser, 1) for coarser in (1, 4, 16, 64)}:
+            yield _bins(column, n_bins, name, is_discrete)
+    for n_bins in {n_each, max(n_each // 2, 1)}:
+        bins = [_bins(column, n_bins, name, is_discrete) for name, is_discrete, column in axes]
+        for (first, first_names), (second, second_names) in itertools.combinations(bins, 2):
             names = [f"{one} and {other}" for one in first_names for other in second_names]
             yield first * len(second_names) + second, names
 
