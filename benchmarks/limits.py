@@ -40,9 +40,9 @@ from zfit_pdf_toys import growth, resident_mb
 
 from zfit_egmm import Density
 from zfit_egmm.inference import AsymptoticCalculator, Likelihood, UpperLimit, run_toys, upper_limit
-from zfit_egmm.inference.hepstats_toys import poisson_sampler
-from zfit_egmm.inference.limits import Limits
-from zfit_egmm.inference.ratio_toys import RatioToys
+from zfit_egmm.inference.hypotheses.limits import Limits
+from zfit_egmm.inference.hypotheses.ratio_toys import RatioToys
+from zfit_egmm.inference.with_hepstats.frequentist import poisson_sampler
 from zfit_egmm.pdf import EGMM
 
 SIGNAL, BACKGROUND = {"cx": 0.5, "cy": -0.5}, {"cx": -1.0, "cy": 1.0}

@@ -30,8 +30,8 @@ import zfit
 from trained_models import at_least, rounded, tell
 
 from zfit_egmm.inference import Likelihood, discovery, fit, interval, upper_limit
-from zfit_egmm.inference.profiled import Profiled
-from zfit_egmm.inference.sources import draw_toy
+from zfit_egmm.inference.likelihood.profiled import Profiled
+from zfit_egmm.inference.toys.sources import draw_toy
 
 LOW, HIGH = 0.0, 10.0
 TRUE = {"mu": 5.0, "n_b": 600.0, "n_s": 300.0, "slope": -0.1}

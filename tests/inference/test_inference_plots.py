@@ -9,10 +9,10 @@ import pytest
 import scan_models as models
 from scipy.stats import norm
 
-from zfit_egmm.inference.contours import contour, trace_contour
-from zfit_egmm.inference.coverage import Coverage, Estimate, PointCoverage
 from zfit_egmm.inference.plots import plot_contours, plot_coverage, plot_limits, plot_profile
-from zfit_egmm.inference.profile import profile
+from zfit_egmm.inference.scans.contours import contour, trace_contour
+from zfit_egmm.inference.scans.profile import profile
+from zfit_egmm.inference.toys.coverage import Coverage, Estimate, PointCoverage
 
 
 def texts(figure):

@@ -13,7 +13,7 @@ import pytest
 import zfit
 
 from zfit_egmm.inference import Likelihood, fit, interval
-from zfit_egmm.inference.sources import draw_toy
+from zfit_egmm.inference.toys.sources import draw_toy
 
 N_TOYS, LEVEL = 300, 0.6827
 TRUE = {"mean": 0.3, "n_events": 500.0}

@@ -17,7 +17,7 @@ from zfit_egmm.density.files import load_density
 from zfit_egmm.events.root import read_columns
 from zfit_egmm.events.sample import EventSample
 from zfit_egmm.inference import FromEvents, ToyFit
-from zfit_egmm.inference.sources import rows_at
+from zfit_egmm.inference.toys.sources import rows_at
 from zfit_egmm.pdf import EGMM
 
 

@@ -30,9 +30,9 @@ from zfit_egmm.inference import (
     upper_limit,
 )
 from zfit_egmm.inference import fit as run_minuit
-from zfit_egmm.inference.campaign import check_path
-from zfit_egmm.inference.minimum import check_values
-from zfit_egmm.inference.undefined_shapes import undefined_shapes
+from zfit_egmm.inference.likelihood.minimum import check_values
+from zfit_egmm.inference.likelihood.undefined_shapes import undefined_shapes
+from zfit_egmm.inference.toys.campaign import check_path
 
 DRAWN = 100_000
 

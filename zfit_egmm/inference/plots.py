@@ -12,12 +12,12 @@ from matplotlib.patches import PathPatch
 from matplotlib.path import Path
 from scipy.interpolate import Akima1DInterpolator
 
-from zfit_egmm.inference.contours import Contour
-from zfit_egmm.inference.profile import Profile
+from zfit_egmm.inference.scans.contours import Contour
+from zfit_egmm.inference.scans.profile import Profile
 
 if TYPE_CHECKING:
-    from zfit_egmm.inference.coverage import Coverage, Estimate, PointCoverage
-    from zfit_egmm.inference.limits import Limits
+    from zfit_egmm.inference.hypotheses.limits import Limits
+    from zfit_egmm.inference.toys.coverage import Coverage, Estimate, PointCoverage
 
 COLOURS = ("#1b1b1b", "#c23b22", "#3b7db8", "#e0a030", "#5a8f5a", "#8a6fae")
 GREY = "0.45"
@@ -127,7 +127,7 @@ def plot_limits(limits: Limits, *, axis_label: str | None = None) -> Figure:
     """CLs against the parameter, observed and expected without a signal, and the limits.
 
     Args:
-        limits: What :func:`~zfit_egmm.inference.limits.upper_limit` returns.
+        limits: What :func:`~zfit_egmm.inference.hypotheses.limits.upper_limit` returns.
         axis_label: Label of the parameter. Default: its name.
     """
     figure = Figure(figsize=(6.4, 4.6), layout="constrained")
@@ -166,7 +166,7 @@ def plot_coverage(coverage: Coverage) -> Figure:
     """Coverage of the joint region and of each interval at every true point, one panel per level.
 
     Args:
-        coverage: What :func:`~zfit_egmm.inference.coverage.coverage` returns.
+        coverage: What :func:`~zfit_egmm.inference.toys.coverage.coverage` returns.
     """
     entries = [*coverage.points, coverage.overall] if len(coverage.points) > 1 else list(coverage.points)
     first = "joint region" if len(coverage.interest) > 1 else f"interval of {coverage.interest[0]}"

@@ -1,0 +1,1 @@
+"""Tests of hypotheses: limits, significances, and confidence sets from toys."""

@@ -1,0 +1,1 @@
+"""Scans of a likelihood: profiles, intervals and contours."""

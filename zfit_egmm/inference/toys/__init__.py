@@ -1,0 +1,1 @@
+"""Toys: many experiments drawn from a model or from events, their results, and coverage."""
