@@ -12,6 +12,7 @@ import zfit
 
 from zfit_egmm.density.base import Density
 from zfit_egmm.pdf.limits_in_graphs import allowed_range
+from zfit_egmm.zfit_compat import start_generator
 
 
 class DensityPDF(zfit.pdf.BasePDF):
@@ -39,8 +40,7 @@ class DensityPDF(zfit.pdf.BasePDF):
     def sample(self, n: Any = None, limits: Any = None, *, x: Any = None, params: Any = None) -> zfit.Data:
         """Draw events, see :meth:`zfit.pdf.BasePDF.sample`."""
         self._warn_outside(params)
-        # A generator that is created while a graph is traced makes TensorFlow trace it twice.
-        zfit.z.random.get_prng()
+        start_generator()
         return super().sample(n, limits, x=x, params=params)
 
     def _single_hook_sample(self, n: tf.Tensor, limits: zfit.Space, x: Any = None) -> tf.Tensor:

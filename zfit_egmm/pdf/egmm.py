@@ -9,16 +9,14 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 import zfit
-from zfit import z
-from zfit.core.serialmixin import SerializableMixin
-from zfit.core.space import supports
-from zfit.util.container import convert_to_container
+from zfit import supports, z
 
 from zfit_egmm.density.base import Density
 from zfit_egmm.density.integral import Integral
 from zfit_egmm.density.region import TOLERANCE
 from zfit_egmm.pdf.base import DensityPDF, checked_params
 from zfit_egmm.pdf.spaces import Limits, checked_space, limits_of, ranges_of, space_of_ranges, support_of
+from zfit_egmm.zfit_compat import SerializableMixin, convert_to_container
 
 MARGINAL_TOLERANCE = 10.0
 """Tolerance of marginals in units of that of integrals: every event needs all the points."""

@@ -7,14 +7,13 @@ from pathlib import Path
 from typing import Any, Literal
 
 import pydantic.v1 as pydantic
-from zfit.serialization import Serializer
-from zfit.serialization.pdfrepr import BasePDFRepr
 
 from zfit_egmm.archive import ModelFileError
 from zfit_egmm.density import files
 from zfit_egmm.density.files import load_density
 from zfit_egmm.pdf.egmm import EGMM
 from zfit_egmm.pdf.spaces import ranges_of, space_of_ranges
+from zfit_egmm.zfit_compat import BasePDFRepr, Serializer
 
 Ranges = dict[str, tuple[float, float]]
 

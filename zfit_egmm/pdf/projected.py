@@ -7,7 +7,7 @@ from typing import Any
 
 import tensorflow as tf
 import zfit
-from zfit.core.space import convert_to_space, supports
+from zfit import convert_to_space, supports
 
 from zfit_egmm.pdf.base import DensityPDF
 from zfit_egmm.pdf.egmm import EGMM

@@ -11,10 +11,10 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 import zfit
-from zfit.util.exception import CannotConvertToNumpyError
 
 from zfit_egmm.density.base import Density
 from zfit_egmm.density.region import SAME_LIMIT
+from zfit_egmm.zfit_compat import CannotConvertToNumpyError
 
 
 @dataclass(frozen=True, eq=False)

@@ -15,6 +15,7 @@ import zfit
 
 from zfit_egmm.inference.likelihood.components import Component, components_of
 from zfit_egmm.inference.likelihood.loss import SMALLEST_DENSITY
+from zfit_egmm.zfit_compat import seeded
 
 ASIMOV_EVENTS = 20_000
 
@@ -43,13 +44,8 @@ def covering_sample(model: Any, n_events: int, seed: int) -> tuple[zfit.Data, np
     parts = components_of(model)
     coefficients = _coefficients(parts)
     counts = np.ceil(0.5 * n_events * (np.maximum(coefficients, 0) + 1 / len(parts))).astype(int)
-    generator = zfit.z.random.get_prng()
-    before = generator.state.numpy()
-    generator.reset_from_seed(seed)
-    try:
+    with seeded(seed):
         drawn = [part.pdf.sample(int(n)).with_obs(model.obs).value() for part, n in zip(parts, counts, strict=True)]
-    finally:
-        generator.reset(before)
     events = zfit.Data.from_numpy(obs=model.space, array=np.concatenate(drawn))
     densities = _densities(parts, events)
     total = coefficients @ densities

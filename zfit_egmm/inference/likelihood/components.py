@@ -9,6 +9,8 @@ from typing import Any
 import tensorflow as tf
 import zfit
 
+from zfit_egmm.zfit_compat import has_yield_of_its_terms
+
 
 @dataclass(frozen=True, eq=False)
 class Component:
@@ -39,8 +41,7 @@ def components_of(model: Any) -> list[Component]:
     """
     if isinstance(model, zfit.pdf.SumPDF) and all(pdf.norm == model.norm for pdf in model.pdfs):
         factors = [[fraction] for fraction in model.fracs]
-        # Only zfit knows whether the yield of a sum is that of its terms or one of its own.
-        if model.is_extended and model._automatically_extended:
+        if model.is_extended and has_yield_of_its_terms(model):
             factors = [[pdf.get_yield()] for pdf in model.pdfs]
         elif model.is_extended:
             factors = [[model.get_yield(), *fraction] for fraction in factors]

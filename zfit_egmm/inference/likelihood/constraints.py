@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 import operator
 from collections.abc import Sequence
 from typing import Any
@@ -10,7 +9,8 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 import zfit
-from zfit.core.constraint import TFProbabilityConstraint
+
+from zfit_egmm.zfit_compat import has_observation, observation_of, parameters_of, with_variable_observation
 
 
 class Auxiliary:
@@ -23,16 +23,9 @@ class Auxiliary:
 
     def __init__(self, constraints: Sequence[Any]) -> None:
         self._entries = list(constraints)
-        self._plain = [entry for entry in constraints if not isinstance(entry, TFProbabilityConstraint)]
-        self._measured = [copy.copy(entry) for entry in constraints if isinstance(entry, TFProbabilityConstraint)]
-        self._observations: list[list[tf.Variable]] = []
-        for entry in self._measured:
-            variables = [tf.Variable(value, dtype=tf.float64, trainable=False) for value in _observation(entry)]
-            entry._observation = tuple(variables)
-            if isinstance(entry, zfit.constraint.PoissonConstraint):
-                # It keeps its observation in a second place.
-                entry.dist_params = {"rate": entry._observation}
-            self._observations.append(variables)
+        self._plain = [entry for entry in constraints if not has_observation(entry)]
+        pairs = [with_variable_observation(entry) for entry in constraints if has_observation(entry)]
+        self._measured, self._observations = [entry for entry, _ in pairs], [variables for _, variables in pairs]
         self.original = self.observations
 
     @property
@@ -52,8 +45,7 @@ class Auxiliary:
 
     def follow(self) -> None:
         """Take over observations of the constraints themselves that have changed since the last call."""
-        measured = [entry for entry in self._entries if isinstance(entry, TFProbabilityConstraint)]
-        now = [np.array(_observation(entry)) for entry in measured]
+        now = [np.array(observation_of(entry)) for entry in self._entries if has_observation(entry)]
         current = self.observations
         if not all(map(np.array_equal, now, self.original)):
             pairs = zip(now, self.original, current, strict=True)
@@ -89,14 +81,8 @@ class Auxiliary:
         return [_draw(entry, rng) for entry in self._measured]
 
 
-def _observation(constraint: Any) -> list[float]:
-    """Observation of a constraint; zfit may keep it as numbers or as parameters."""
-    values = np.ravel(np.asarray(constraint.observation, object))
-    return [float(tf.convert_to_tensor(value, tf.float64)) for value in values]
-
-
 def _draw(constraint: Any, rng: np.random.Generator | None) -> np.ndarray:
-    centre = np.array([float(parameter.value()) for parameter in constraint._ordered_params])
+    centre = np.array([float(parameter.value()) for parameter in parameters_of(constraint)])
     if isinstance(constraint, zfit.constraint.GaussianConstraint):
         return centre if rng is None else rng.multivariate_normal(centre, np.asarray(constraint.covariance))
     if isinstance(constraint, zfit.constraint.PoissonConstraint):

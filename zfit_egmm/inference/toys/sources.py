@@ -15,6 +15,7 @@ from zfit_egmm.inference.likelihood.asimov import check_positive, covering_sampl
 from zfit_egmm.inference.likelihood.components import traced_density
 from zfit_egmm.inference.likelihood.loss import Likelihood
 from zfit_egmm.pdf.limits_in_graphs import lifted_limits
+from zfit_egmm.zfit_compat import seeded
 
 N_PLACES = 10_000
 """Where a total density with negative terms is looked at before toys are made."""
@@ -48,9 +49,7 @@ class FromModel:
             ValueError: If the density of a model is negative at one of the events.
         """
         likelihood = self._likelihood
-        # Not zfit.settings.set_seed, which throws the compiled graphs away.
-        zfit.z.random.get_prng().reset_from_seed(int(rng.integers(2**31)))
-        with likelihood.restored():
+        with seeded(int(rng.integers(2**31))), likelihood.restored():
             likelihood.set_values(true)
             coefficients = np.array([float(part.coefficient()) for _, part in likelihood.flat])
             drawn = []

@@ -16,6 +16,7 @@ from hepstats.hypotests.parameters import POI, POIarray
 from zfit_egmm.inference.likelihood.asimov import ASIMOV_EVENTS, asimov_sample
 from zfit_egmm.inference.likelihood.weighted import check_unweighted_loss
 from zfit_egmm.inference.with_hepstats.minimizer import NaturalMinimizer
+from zfit_egmm.zfit_compat import check_asimov_is_used
 
 N_TRIALS = 5
 
@@ -38,6 +39,7 @@ class AsymptoticCalculator(calculators.AsymptoticCalculator):
 
     def __init__(self, input: Any, minimizer: Any, *, asimov_events: int = ASIMOV_EVENTS, seed: int = 0) -> None:  # noqa: A002
         super().__init__(input, NaturalMinimizer(minimizer))
+        check_asimov_is_used(self)
         check_unweighted_loss(self.loss, "use zfit_egmm.inference.upper_limit, discovery or interval, which correct it")
         self.asimov_events = asimov_events
         self.seed = seed
