@@ -45,7 +45,7 @@ nitpicky = True
 # Types of other packages have no page here, and neither have types inside this one that are no public name.
 nitpick_ignore_regex = [
     (r"py:.*", r"(np|numpy|tf|tensorflow|zfit|pathlib|collections\.abc|typing)\..*"),
-    (r"py:.*", r"zfit_egmm\.(archive|coordinates|density|diagnostics|families)(\..*)?"),
+    (r"py:.*", r"zfit_egmm\.(archive|coordinates|density|diagnostics|families|registry)(\..*)?"),
     (r"py:.*", r"zfit_egmm\.(inference|training)\.\w+\..*"),
     (r"py:.*", r"(hepstats|matplotlib|scipy)\..*"),
     (r"py:exc", r".*(Error|Interrupt|Warning)"),

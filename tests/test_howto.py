@@ -21,7 +21,19 @@ def models(tmp_path, monkeypatch, h4l_density, h4l_background):
 
 @pytest.mark.filterwarnings("ignore::UserWarning")
 @pytest.mark.parametrize(
-    "page", ["mixtures", "ranges", "projections", "serialisation", "limits", "scans", "toys", "evaluate", "ensembles"]
+    "page",
+    [
+        "mixtures",
+        "ranges",
+        "boundaries",
+        "projections",
+        "serialisation",
+        "limits",
+        "scans",
+        "toys",
+        "evaluate",
+        "ensembles",
+    ],
 )
 def test_the_code_of_a_page_runs(page, models):
     blocks = BLOCK.findall((PAGES / f"{page}.md").read_text())

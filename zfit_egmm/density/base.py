@@ -99,7 +99,7 @@ class Density(Kind):
 
     @property
     def training(self) -> dict[str, Any]:
-        """Plain record of the training: configuration, history, summary."""
+        """Configuration, history and summary of the training, as plain data."""
         return self._training
 
     @property

@@ -36,7 +36,7 @@ class Conditionals(ABC):
             x: Values, float64, shape ``(n_events,)``, physical units.
 
         Returns:
-            A tensor, or a structure of tensors, with one row per event. Default: the values.
+            Tensors, in any structure, with one row per event; by default the values.
         """
         del axis, seen
         return x

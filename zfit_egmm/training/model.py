@@ -89,7 +89,7 @@ class Model(ABC):
 
         Args:
             weights: Weights of every part.
-            arrays: As in :class:`Batch`, in tensors.
+            arrays: As in :class:`~zfit_egmm.training.model.Batch`, in tensors.
             only: Positions of the parts wanted. Default: all.
 
         Returns:
