@@ -150,7 +150,11 @@ def _check_use(density: Density) -> None:
 
 
 def fingerprint(density: Density) -> str:
-    """SHA-256 of everything that decides on the values of a density, in hexadecimal."""
+    """SHA-256 of everything that decides on the values of a density, in hexadecimal.
+
+    Raises:
+        TypeError: If the density, or one that it is composed of, is of a kind without a name for files.
+    """
     manifest, arrays = described(density)
     return archive.checksum(_without_training(manifest), arrays)
 

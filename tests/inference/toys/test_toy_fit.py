@@ -19,6 +19,7 @@ from zfit_egmm.inference.toys.campaign import CampaignError
 from zfit_egmm.inference.toys.run import run_toys
 from zfit_egmm.inference.toys.sources import FromEvents, FromModel
 from zfit_egmm.inference.toys.toy_fit import ToyFit
+from zfit_egmm.pdf import EGMM
 
 OBS = zfit.Space("x", 0, 10)
 N_TOYS = 250
@@ -328,3 +329,13 @@ def test_a_learned_mixture_in_two_processes_gives_the_same_as_here(tmp_path):
     pulls = (there.column("theta") - np.repeat([0.0, 1.0], 3)) / there.column("theta_error")
     assert np.square(pulls).sum() < stats.chi2(6).isf(1e-4)
     assert there.head["experiment"]["densities"] == here.head["experiment"]["densities"]
+
+
+def test_densities_that_were_never_saved_are_told_apart():
+    def experiment(seed):
+        theta = zfit.Parameter("theta", 0.5, -0.5, 2.5)
+        model = EGMM(random_density(seed), params={"coupling": theta})
+        data = zfit.Data(random_density(seed).sample(5, [0.5], seed=0), obs=model.space)
+        return ToyFit(zfit.loss.UnbinnedNLL(model, data), interest=["theta"]).describe()["densities"]
+
+    assert experiment(0) == experiment(0) != experiment(1)

@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from zfit_egmm.density.base import Density
 from zfit_egmm.inference.likelihood.minimum import Minimum, as_likelihood, check_values, fit
 from zfit_egmm.inference.likelihood.weighted import check_unweighted
 from zfit_egmm.inference.toys.sources import FromEvents, FromModel, Source, draw_toy
@@ -84,7 +85,7 @@ class ToyFit:
             "profiled": list(self._profiled),
             "nominal": self._nominal,
             "models": models,
-            "densities": _hash(_density_files(likelihood)),
+            "densities": _hash(_fingerprints(likelihood)),
             "auxiliary": [one.tolist() for one in likelihood.auxiliary.original] if self._randomise else "fixed",
             "source": source.describe() if isinstance(source, FromModel | FromEvents) else _name_of(source),
             "starts": self._starts.__qualname__ if callable(self._starts) else [dict(start) for start in self._starts],
@@ -160,13 +161,10 @@ def _name_of(source: Any) -> str:
     return getattr(source, "__qualname__", type(source).__name__)
 
 
-def _density_files(likelihood: Any) -> list[str]:
-    """Checksums of the model files behind the densities."""
-    checksums = []
-    for _, part in likelihood.flat:
-        source = getattr(getattr(part.pdf, "density", None), "source", None)
-        checksums.append("" if source is None else source.sha256)
-    return checksums
+def _fingerprints(likelihood: Any) -> list[str]:
+    """What tells the densities apart, saved or not; empty for other PDFs."""
+    densities = [getattr(part.pdf, "density", None) for _, part in likelihood.flat]
+    return [density.fingerprint if isinstance(density, Density) else "" for density in densities]
 
 
 def _hash(content: Any) -> str:
