@@ -51,7 +51,7 @@ def ensemble_spread(ensemble: EnsembleDensity, build_loss: BuildLoss, *, minimiz
     The covariance of the best fits estimates the error from training a single density. With bootstrapped members it
     is, too, the error of a fit with the ensemble itself, as all members share the training events; it is not to be
     divided by the number of members. It holds nothing of a bias that all members have in common: see
-    :func:`zfit_egmm.diagnostics.theta.theta_bias` for that.
+    :func:`zfit_egmm.diagnostics.theta_bias` for that.
 
     Args:
         ensemble: The ensemble, of at least two members.
