@@ -24,11 +24,11 @@ from threadpoolctl import threadpool_limits
 
 from zfit_egmm import Density, TrainingConfig, train
 from zfit_egmm.demo import toy
-from zfit_egmm.diagnostics.auc import ScoredPairs
-from zfit_egmm.diagnostics.calibration import N_BINS, calibration
-from zfit_egmm.diagnostics.comparison import log_densities, model_events
-from zfit_egmm.diagnostics.divergences import true_divergence
-from zfit_egmm.diagnostics.two_sample import classifier_test, untrained
+from zfit_egmm.diagnostics.samples import log_densities, model_events
+from zfit_egmm.diagnostics.shapes.classifier import classifier_test, untrained
+from zfit_egmm.diagnostics.shapes.divergences import true_divergence
+from zfit_egmm.diagnostics.shapes.transforms import N_BINS, calibration
+from zfit_egmm.diagnostics.statistics.auc import ScoredPairs
 from zfit_egmm.events.sample import EventSample
 
 VALUES = (-1.0, -0.5, 0.0, 0.5, 1.0)

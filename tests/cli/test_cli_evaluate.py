@@ -10,7 +10,7 @@ import pytest
 
 from zfit_egmm.cli.evaluate import read_events
 from zfit_egmm.density.composed.ensemble import EnsembleDensity
-from zfit_egmm.diagnostics import evaluation as module
+from zfit_egmm.diagnostics.report import evaluation as module
 from zfit_egmm.events.root import write_columns
 
 
@@ -19,7 +19,7 @@ def only(monkeypatch):
     """Run only some of the diagnostics."""
 
     def choose(*names):
-        monkeypatch.setattr(module, "STAGES", [stage for stage in module.STAGES if stage.name in names])
+        monkeypatch.setattr(module, "ENTRIES", [stage for stage in module.ENTRIES if stage.name in names])
 
     return choose
 
@@ -47,7 +47,7 @@ def mass_file(tmp_path_factory) -> Path:
 
 def test_a_report_on_real_events(run, signal_file, h4l_density, tmp_path, only):
     # Second derivatives take long to trace, and coverage to draw.
-    only(*({stage.name for stage in module.STAGES} - {"closure", "information", "network", "coverage", "ratios"}))
+    only(*({stage.name for stage in module.ENTRIES} - {"closure", "information", "network", "coverage", "ratios"}))
     h4l_density.save(tmp_path / "signal.egmm")
     result = run("evaluate", "signal.egmm", signal_file, "--tree", "signal", "-n", 1500, "--expected", 50, "--seed", 3)
     assert result.code == 0, result

@@ -11,11 +11,11 @@ from scipy.integrate import cumulative_trapezoid
 
 from zfit_egmm import EventSample, Observable
 from zfit_egmm.density.axes import Axes
-from zfit_egmm.diagnostics.calibration import calibration
-from zfit_egmm.diagnostics.chi_square import ChiSquare, smallest_of
-from zfit_egmm.diagnostics.coverage import highest_density_coverage
-from zfit_egmm.diagnostics.slices import theta_slices
-from zfit_egmm.diagnostics.smooth import polynomials, uniformity_test
+from zfit_egmm.diagnostics.shapes.coverage import highest_density_coverage
+from zfit_egmm.diagnostics.shapes.transforms import calibration
+from zfit_egmm.diagnostics.statistics.chi_square import ChiSquare, smallest_of
+from zfit_egmm.diagnostics.statistics.slices import theta_slices
+from zfit_egmm.diagnostics.statistics.smooth import polynomials, uniformity_test
 
 RIGHT = GaussianDensity(correlation=0.3)
 DISTORTED = {

@@ -5,7 +5,7 @@ import pytest
 from gaussian_density import GaussianDensity, events
 
 from zfit_egmm import EventSample, Observable
-from zfit_egmm.diagnostics.comparison import log_densities, model_events, subsample
+from zfit_egmm.diagnostics.samples import log_densities, model_events, subsample
 
 DENSITY = GaussianDensity(slope=3.0)
 
@@ -23,7 +23,7 @@ def test_partners_have_the_theta_and_the_share_of_the_weight_of_their_events():
 
 
 def test_the_seed_decides_and_long_samples_are_drawn_in_pieces(monkeypatch):
-    monkeypatch.setattr("zfit_egmm.diagnostics.comparison.PIECE", 300)
+    monkeypatch.setattr("zfit_egmm.diagnostics.samples.PIECE", 300)
     sample = events(DENSITY, 1000, 0)
     done = []
     first = model_events(DENSITY, sample, seed=1, progress=done.append)

@@ -10,8 +10,8 @@ from scipy.stats import norm
 
 from zfit_egmm import EventSample, Observable
 from zfit_egmm.density.axes import Axes
-from zfit_egmm.diagnostics.divergences import observable_divergences, true_divergence
-from zfit_egmm.diagnostics.energy import energy_test
+from zfit_egmm.diagnostics.shapes.divergences import observable_divergences, true_divergence
+from zfit_egmm.diagnostics.shapes.energy import energy_test
 
 MEASURES = ("chi_square", "kullback_leibler", "jensen_shannon", "hellinger", "wasserstein")
 

@@ -11,15 +11,14 @@ import pytest
 from gaussian_density import GaussianDensity
 
 from zfit_egmm import EventSample
-from zfit_egmm.diagnostics import report, stages
-from zfit_egmm.diagnostics.evaluation import evaluate
-from zfit_egmm.diagnostics.findings import status_of, typical_bias
-from zfit_egmm.diagnostics.results import Results
-from zfit_egmm.diagnostics.sections import SECTIONS
-from zfit_egmm.diagnostics.stages import STAGES
-from zfit_egmm.diagnostics.theta import ThetaBias, theta_bias
-from zfit_egmm.diagnostics.thresholds import Thresholds
-from zfit_egmm.diagnostics.verdict import judge
+from zfit_egmm.diagnostics import ThetaBias, theta_bias
+from zfit_egmm.diagnostics.entry import Task
+from zfit_egmm.diagnostics.entry.findings import status_of
+from zfit_egmm.diagnostics.report import page as report
+from zfit_egmm.diagnostics.report.entries import ENTRIES, Results
+from zfit_egmm.diagnostics.report.evaluation import evaluate
+from zfit_egmm.diagnostics.report.thresholds import Thresholds
+from zfit_egmm.diagnostics.report.verdict import judge
 
 POINTS = (-1.0, 0.0, 1.0)
 THETA_STAGES = {"score", "closure", "bias", "information", "reweighting", "comparison"}
@@ -39,8 +38,8 @@ def only(monkeypatch):
     """Run only some of the diagnostics."""
 
     def choose(*names):
-        chosen = tuple(stage for stage in STAGES if stage.name in names)
-        monkeypatch.setattr("zfit_egmm.diagnostics.evaluation.STAGES", chosen)
+        chosen = tuple(stage for stage in ENTRIES if stage.name in names)
+        monkeypatch.setattr("zfit_egmm.diagnostics.report.evaluation.ENTRIES", chosen)
 
     return choose
 
@@ -60,7 +59,7 @@ def page(right, tmp_path_factory):
 def test_every_diagnostic_runs_and_a_right_density_is_good_enough(right):
     assert not right.failed
     assert not right.skipped
-    assert set(right.seconds) == {stage.name for stage in STAGES}
+    assert set(right.seconds) == {stage.name for stage in ENTRIES}
     assert all(value is not None for value in vars(right.results).values())
     assert right.verdict.status == "good", right.verdict.text
     assert right.verdict.passed is True
@@ -98,8 +97,8 @@ def test_the_page_needs_no_other_file_and_explains_every_figure(page):
     assert not re.findall(r"url\(|@import|<script|<link", html)
     targets = set(re.findall(r'href="#([^"]+)"', html))
     assert targets <= set(re.findall(r'id="([^"]+)"', html))
-    assert targets >= {section.name for section in SECTIONS}
-    assert {section.name for section in SECTIONS} == {stage.name for stage in STAGES}
+    assert targets >= {section.name for section in ENTRIES}
+    assert {section.name for section in ENTRIES} == {stage.name for stage in ENTRIES}
     assert html.count("<figure>") == html.count("<figcaption>") >= 10
     assert html.count("<img") >= 15
     assert "a &lt; b" in html
@@ -169,8 +168,8 @@ def test_an_error_in_one_diagnostic_loses_no_other(tmp_path, only):
 
 
 def test_a_figure_that_fails_does_not_lose_the_page(right, monkeypatch):
-    monkeypatch.setattr("zfit_egmm.diagnostics.plots.draw_coverage", lambda _: 1 / 0)
-    monkeypatch.setattr(report, "SECTIONS", [s for s in SECTIONS if s.name in ("coverage", "pull_frequencies")])
+    monkeypatch.setattr("zfit_egmm.diagnostics.shapes.coverage.plot_highest_density_coverage", lambda _: 1 / 0)
+    monkeypatch.setattr(report, "ENTRIES", [s for s in ENTRIES if s.name in ("coverage", "pull_frequencies")])
     html = report.html(right)
     assert "could not be drawn: ZeroDivisionError" in html
     assert html.count("<img") == 1
@@ -192,7 +191,7 @@ def test_what_applies_depends_on_the_sample():
     single = grid.select(grid.theta[:, 0] == 0)
     reasons = {
         name: [
-            next(s for s in STAGES if s.name == name).why_not(stages.Task(TRUTH, sample, 1, 0), {})
+            next(s for s in ENTRIES if s.name == name).why_not(Task(TRUTH, sample, 1, 0))
             for sample in (grid, single, continuous)
         ]
         for name in ("reweighting", "ratios", "comparison")
@@ -206,7 +205,7 @@ def test_what_applies_depends_on_the_sample():
 def test_ratios_show_a_few_theta_of_a_large_grid():
     theta = np.repeat(np.linspace(-1, 1, 21), 40)[:, None]
     sample = EventSample(TRUTH.observables, TRUTH.sample(840, theta, seed=1), theta=theta, theta_names=("theta",))
-    found = stages._ratios(stages.Task(TRUTH, sample, 1, 0), None)
+    found = next(s for s in ENTRIES if s.name == "ratios").run(Task(TRUTH, sample, 1, 0))
     shown = sorted({float(entry.theta[0]) for entry in found})
     assert len(shown) == 8
     assert (shown[0], shown[-1]) == (-1, 1)
@@ -263,7 +262,7 @@ def test_the_typical_bias_and_its_error(bias):
     for over_sigma in rng.normal(bias, error, (2000, n)):
         covariance, information = np.full((n, 1, 1), error**2), np.ones((n, 1, 1))
         one = ThetaBias(("t",), np.arange(n)[:, None], 1.0, over_sigma[:, None], covariance, information)
-        found.append(np.concatenate(typical_bias(one)))
+        found.append(np.concatenate(one.typical_squared))
     squared, stated = np.transpose(found)
     known = np.sqrt((2 * error**4 + 4 * error**2 * bias**2) / n)
     assert squared.mean() == pytest.approx(bias**2, abs=0.1 * known)
@@ -274,7 +273,7 @@ def test_the_typical_bias_and_its_error(bias):
 
 def test_negative_weights_and_a_discrete_observable(mixed_density, mixed_sample, only):
     # Second derivatives take long to trace, and are tested with negative weights elsewhere.
-    only(*({stage.name for stage in STAGES} - {"closure", "information", "network"}))
+    only(*({stage.name for stage in ENTRIES} - {"closure", "information", "network"}))
     found = evaluate(mixed_density, mixed_sample.select(slice(0, 3000)), n_expected=20, progress=False)
     assert not found.failed
     assert set(found.skipped) == {"reweighting", "comparison", "ratios"}

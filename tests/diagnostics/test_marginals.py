@@ -5,8 +5,9 @@ import pytest
 from gaussian_density import GaussianDensity, events
 from scipy.special import ndtr
 
-from zfit_egmm.diagnostics.marginals import PULL_EDGES, PairPulls, pair_pulls, pull_frequencies, spectra
-from zfit_egmm.diagnostics.spectrum_ratios import theta_ratios
+from zfit_egmm.diagnostics.shapes.pulls import PULL_EDGES, PairPulls, pair_pulls, pull_frequencies
+from zfit_egmm.diagnostics.shapes.spectra import spectra
+from zfit_egmm.diagnostics.shapes.spectrum_ratios import theta_ratios
 
 RIGHT = GaussianDensity(correlation=0.3)
 

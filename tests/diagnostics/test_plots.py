@@ -7,20 +7,21 @@ import pytest
 from gaussian_density import GaussianDensity, events
 from matplotlib.figure import Figure
 
-from zfit_egmm.diagnostics.calibration import calibration
-from zfit_egmm.diagnostics.coverage import highest_density_coverage
-from zfit_egmm.diagnostics.marginals import pair_pulls, pull_frequencies, spectra
-from zfit_egmm.diagnostics.plots import (
-    draw_classifier,
-    draw_coverage,
-    draw_pair_pulls,
-    draw_pull_frequencies,
-    draw_spectra,
-    draw_theta_ratios,
-    draw_transforms,
+from zfit_egmm.diagnostics import (
+    plot_classifier,
+    plot_highest_density_coverage,
+    plot_pair_pulls,
+    plot_pull_frequencies,
+    plot_spectra,
+    plot_theta_ratios,
+    plot_transforms,
 )
-from zfit_egmm.diagnostics.spectrum_ratios import theta_ratios
-from zfit_egmm.diagnostics.two_sample import classifier_test
+from zfit_egmm.diagnostics.shapes.classifier import classifier_test
+from zfit_egmm.diagnostics.shapes.coverage import highest_density_coverage
+from zfit_egmm.diagnostics.shapes.pulls import pair_pulls, pull_frequencies
+from zfit_egmm.diagnostics.shapes.spectra import spectra
+from zfit_egmm.diagnostics.shapes.spectrum_ratios import theta_ratios
+from zfit_egmm.diagnostics.shapes.transforms import calibration
 
 DENSITIES = {
     "three": GaussianDensity(3, correlation=0.3),
@@ -48,8 +49,8 @@ def _check(figure, n_axes):
 def test_figures_of_spectra_and_transforms(name, sample):
     density, own = DENSITIES[name], sample[name]
     n = density.n_observables
-    _check(draw_spectra(spectra(density, own)), 2 * n)
-    _check(draw_transforms(calibration(density, own)), n)
+    _check(plot_spectra(spectra(density, own)), 2 * n)
+    _check(plot_transforms(calibration(density, own)), n)
 
 
 @pytest.mark.parametrize("name", ["three", "wrong", "twelve"])
@@ -57,18 +58,18 @@ def test_figures_of_pulls(name, sample):
     density, own = DENSITIES[name], sample[name]
     pairs = pair_pulls(density, own, n_bins=8)
     n = density.n_observables
-    _check(draw_pair_pulls(pairs), n * (n - 1) // 2 + 1)
-    _check(draw_pull_frequencies(pull_frequencies(pairs)), 1)
+    _check(plot_pair_pulls(pairs), n * (n - 1) // 2 + 1)
+    _check(plot_pull_frequencies(pull_frequencies(pairs)), 1)
 
 
 def test_a_single_observable_has_no_pulls_to_draw():
     with pytest.raises(ValueError, match="no pairs"):
-        draw_pair_pulls(())
+        plot_pair_pulls(())
 
 
 def test_pulls_are_drawn_along_the_right_axes(sample):
     pairs = pair_pulls(DENSITIES["three"], sample["three"], n_bins=6)
-    panel = next(axes for axes in draw_pair_pulls(pairs).axes if axes.get_ylabel() == "x1 [GeV]")
+    panel = next(axes for axes in plot_pair_pulls(pairs).axes if axes.get_ylabel() == "x1 [GeV]")
     drawn = panel.images[0].get_array()
     # Rows of an image are the vertical axis.
     is_close = np.abs(pairs[0].pull) < 1
@@ -80,24 +81,24 @@ def test_pulls_are_drawn_along_the_right_axes(sample):
 def test_figures_of_theta_ratios():
     density = GaussianDensity(2)
     ratios = theta_ratios(density, events(density, 3000, 1, kind="grid"), [0.0], n_bins=6, n_events=2000)
-    figure = draw_theta_ratios(ratios, "x1", density.theta_names)
+    figure = plot_theta_ratios(ratios, "x1")
     _check(figure, 4)
     assert [axes.get_title() for axes in figure.axes[::2]] == ["theta = -1", "theta = 1"]
     with pytest.raises(ValueError, match="no ratios of 'mass'"):
-        draw_theta_ratios(ratios, "mass", density.theta_names)
+        plot_theta_ratios(ratios, "mass")
 
 
 @pytest.mark.parametrize("name", ["three", "wrong"])
 def test_figure_of_a_classifier(name, sample):
     found = classifier_test(DENSITIES[name], sample[name], classifier="network", n_folds=2)
-    _check(draw_classifier(found), 3)
+    _check(plot_classifier(found), 3)
 
 
 @pytest.mark.parametrize("name", ["three", "wrong"])
 def test_figure_of_the_coverage(name, sample):
     found = highest_density_coverage(DENSITIES[name], sample[name], copies=3)
-    figure = draw_coverage(found)
+    figure = plot_highest_density_coverage(found)
     _check(figure, 1)
     assert len(figure.axes[0].get_legend().get_texts()) == 2 + 5
     without = GaussianDensity(1, has_theta=False)
-    _check(draw_coverage(highest_density_coverage(without, events(without, 100, 1), copies=3)), 1)
+    _check(plot_highest_density_coverage(highest_density_coverage(without, events(without, 100, 1), copies=3)), 1)

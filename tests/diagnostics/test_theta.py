@@ -12,11 +12,15 @@ from theta_truths import Gaussian, Plane, ToyTruth
 from zfit_egmm import EventSample
 from zfit_egmm.demo import toy
 from zfit_egmm.density.composed.ensemble import EnsembleDensity
-from zfit_egmm.diagnostics.theta import (
+from zfit_egmm.diagnostics import (
     classifier_comparison,
     closure_fits,
     information_test,
-    plots,
+    plot_bias,
+    plot_closure,
+    plot_information,
+    plot_reweighting,
+    plot_scores,
     reweighting_closure,
     score_test,
     theta_bias,
@@ -216,7 +220,7 @@ def test_reweighting_reproduces_all_spectra(toy_events):
     assert closed.p_value > 0.01
     assert closed.theta_to.tolist() == [0.8, 0.8]
     for spectrum in closed.spectra:
-        assert spectrum.n_dof == len(spectrum.target) - 1
+        assert spectrum.test.ndf == len(spectrum.target) - 1
         for shares in (spectrum.before, spectrum.reweighted, spectrum.target):
             assert shares.sum() == pytest.approx(1)
     assert closed.effective_events < 8000
@@ -279,16 +283,16 @@ def test_says_what_it_cannot_do(sample):
 def test_figures_show_every_theta(sample, toy_events):
     fits = closure_fits(RIGHT, sample)
     for figure in (
-        plots.draw_scores(score_test(RIGHT, sample)),
-        plots.draw_information(information_test(RIGHT, sample)),
-        plots.draw_bias(theta_bias(RIGHT, sample, 400, fits=fits)),
-        plots.draw_closure(fits),
+        plot_scores(score_test(RIGHT, sample)),
+        plot_information(information_test(RIGHT, sample)),
+        plot_bias(theta_bias(RIGHT, sample, 400, fits=fits)),
+        plot_closure(fits),
     ):
         (axes,) = figure.axes
         assert axes.containers[0].lines[0].get_xdata().tolist() == list(POINTS)
-    panels = plots.draw_scores(score_test(ToyTruth(), toy_events)).axes
+    panels = plot_scores(score_test(ToyTruth(), toy_events)).axes
     assert [axes.get_ylabel().split()[3] for axes in panels] == ["cx", "cy"]
     assert [text.get_text() for text in panels[1].get_xticklabels()] == ["(-0.7, 0.6)", "(0.4, -0.9)", "(0.8, 0.8)"]
-    figure = plots.draw_reweighting(reweighting_closure(ToyTruth(), toy_events, pairs=[TOY_POINTS[1:]])[0])
+    figure = plot_reweighting(reweighting_closure(ToyTruth(), toy_events, pairs=[TOY_POINTS[1:]])[0])
     assert [axes.get_xlabel() for axes in figure.axes] == ["x0", "x1", "x2", "x3", "log ratio"]
     figure.draw_without_rendering()

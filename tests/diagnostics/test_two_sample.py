@@ -12,10 +12,10 @@ from theta_truths import ToyTruth
 from zfit_egmm import EventSample, Observable
 from zfit_egmm.demo import toy
 from zfit_egmm.density.axes import Axes
-from zfit_egmm.diagnostics.auc import ScoredPairs
-from zfit_egmm.diagnostics.divergences import true_divergence
-from zfit_egmm.diagnostics.regions import worst_regions
-from zfit_egmm.diagnostics.two_sample import ClassifierTest, classifier_test
+from zfit_egmm.diagnostics.shapes.classifier import ClassifierTest, classifier_test
+from zfit_egmm.diagnostics.shapes.divergences import true_divergence
+from zfit_egmm.diagnostics.shapes.worst_regions import worst_regions
+from zfit_egmm.diagnostics.statistics.auc import ScoredPairs
 
 
 def _pairs(n, seed, *, separation=0.5, is_rounded=False, weights=None):

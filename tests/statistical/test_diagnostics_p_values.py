@@ -12,14 +12,14 @@ from gaussian_density import GaussianDensity, events
 from scipy import stats
 from sklearn.linear_model import LogisticRegression
 
-from zfit_egmm.diagnostics import two_sample
-from zfit_egmm.diagnostics.auc import ScoredPairs
-from zfit_egmm.diagnostics.calibration import calibration
-from zfit_egmm.diagnostics.comparison import model_events
-from zfit_egmm.diagnostics.coverage import highest_density_coverage
-from zfit_egmm.diagnostics.divergences import observable_divergences
-from zfit_egmm.diagnostics.energy import energy_test
-from zfit_egmm.diagnostics.two_sample import classifier_test
+from zfit_egmm.diagnostics.samples import model_events
+from zfit_egmm.diagnostics.shapes import classifier as two_sample
+from zfit_egmm.diagnostics.shapes.classifier import classifier_test
+from zfit_egmm.diagnostics.shapes.coverage import highest_density_coverage
+from zfit_egmm.diagnostics.shapes.divergences import observable_divergences
+from zfit_egmm.diagnostics.shapes.energy import energy_test
+from zfit_egmm.diagnostics.shapes.transforms import calibration
+from zfit_egmm.diagnostics.statistics.auc import ScoredPairs
 
 RIGHT = GaussianDensity(correlation=0.3)
 REPETITIONS = 200

@@ -9,8 +9,8 @@ import pytest
 
 from zfit_egmm import EventSample, Observable, TrainingConfig, train
 from zfit_egmm.diagnostics import evaluation
-from zfit_egmm.diagnostics.summary import provenance
-from zfit_egmm.diagnostics.two_sample import classifier_test
+from zfit_egmm.diagnostics.report.summary import provenance
+from zfit_egmm.diagnostics.shapes.classifier import classifier_test
 from zfit_egmm.training import prepare
 from zfit_egmm.training.config import resolve
 from zfit_egmm.training.ensemble import train_ensemble

@@ -44,9 +44,9 @@ def evaluate(  # noqa: PLR0913, PLR0917 - typer makes an option of each argument
     Example: zfit-egmm evaluate signal.egmm held_out.root --tree signal --expected 300 --threshold theta_bias=0.2
     """
     from zfit_egmm.density.files import load_density
-    from zfit_egmm.diagnostics.evaluation import evaluate as run
-    from zfit_egmm.diagnostics.report import check_folder, write_report
-    from zfit_egmm.diagnostics.thresholds import Thresholds
+    from zfit_egmm.diagnostics.report.evaluation import evaluate as run
+    from zfit_egmm.diagnostics.report.page import check_folder, write_report
+    from zfit_egmm.diagnostics.report.thresholds import Thresholds
 
     given = _thresholds(threshold or [])
     limits = Thresholds().with_values(given)

@@ -1,43 +1,50 @@
 """Where a learned density is wrong: compared with held-out simulated events."""
 
-from zfit_egmm.diagnostics.calibration import Calibration, calibration
-from zfit_egmm.diagnostics.coverage import Coverage, highest_density_coverage
-from zfit_egmm.diagnostics.divergences import (
+from zfit_egmm.diagnostics.report.evaluation import Evaluation, evaluate
+from zfit_egmm.diagnostics.report.page import write_report
+from zfit_egmm.diagnostics.report.thresholds import Thresholds
+from zfit_egmm.diagnostics.shapes.classifier import ClassifierTest, classifier_test, plot_classifier
+from zfit_egmm.diagnostics.shapes.coverage import (
+    HighestDensityCoverage,
+    highest_density_coverage,
+    plot_highest_density_coverage,
+)
+from zfit_egmm.diagnostics.shapes.divergences import (
     Divergence,
     ObservableDivergences,
     TrueDivergence,
     observable_divergences,
     true_divergence,
 )
-from zfit_egmm.diagnostics.energy import EnergyTest, energy_test
-from zfit_egmm.diagnostics.evaluation import Evaluation, evaluate
-from zfit_egmm.diagnostics.marginals import (
+from zfit_egmm.diagnostics.shapes.energy import EnergyTest, energy_test
+from zfit_egmm.diagnostics.shapes.pulls import (
     PairPulls,
     PullFrequencies,
-    Spectrum,
     pair_pulls,
+    plot_pair_pulls,
+    plot_pull_frequencies,
     pull_frequencies,
-    spectra,
 )
-from zfit_egmm.diagnostics.report import write_report
-from zfit_egmm.diagnostics.spectrum_ratios import ThetaRatio, theta_ratios
-from zfit_egmm.diagnostics.theta.bias import ThetaBias, theta_bias
-from zfit_egmm.diagnostics.theta.classifier import ClassifierComparison, classifier_comparison
-from zfit_egmm.diagnostics.theta.closure import ClosureFits, closure_fits
-from zfit_egmm.diagnostics.theta.reweighting import Reweighting, reweighting_closure
-from zfit_egmm.diagnostics.theta.score import InformationTest, ScoreTest, information_test, score_test
-from zfit_egmm.diagnostics.thresholds import Thresholds
-from zfit_egmm.diagnostics.two_sample import ClassifierTest, classifier_test
+from zfit_egmm.diagnostics.shapes.spectra import Spectrum, plot_spectra, spectra
+from zfit_egmm.diagnostics.shapes.spectrum_ratios import ThetaRatio, plot_theta_ratios, theta_ratios
+from zfit_egmm.diagnostics.shapes.transforms import Calibration, calibration, plot_transforms
+from zfit_egmm.diagnostics.shapes.worst_regions import WorstRegion, worst_regions
+from zfit_egmm.diagnostics.theta.bias import ThetaBias, plot_bias, theta_bias
+from zfit_egmm.diagnostics.theta.closure import ClosureFits, closure_fits, plot_closure
+from zfit_egmm.diagnostics.theta.comparison import ClassifierComparison, classifier_comparison
+from zfit_egmm.diagnostics.theta.information import InformationTest, information_test, plot_information
+from zfit_egmm.diagnostics.theta.reweighting import Reweighting, plot_reweighting, reweighting_closure
+from zfit_egmm.diagnostics.theta.score import ScoreTest, plot_scores, score_test
 
 __all__ = [
     "Calibration",
     "ClassifierComparison",
     "ClassifierTest",
     "ClosureFits",
-    "Coverage",
     "Divergence",
     "EnergyTest",
     "Evaluation",
+    "HighestDensityCoverage",
     "InformationTest",
     "ObservableDivergences",
     "PairPulls",
@@ -49,6 +56,7 @@ __all__ = [
     "ThetaRatio",
     "Thresholds",
     "TrueDivergence",
+    "WorstRegion",
     "calibration",
     "classifier_comparison",
     "classifier_test",
@@ -59,6 +67,18 @@ __all__ = [
     "information_test",
     "observable_divergences",
     "pair_pulls",
+    "plot_bias",
+    "plot_classifier",
+    "plot_closure",
+    "plot_highest_density_coverage",
+    "plot_information",
+    "plot_pair_pulls",
+    "plot_pull_frequencies",
+    "plot_reweighting",
+    "plot_scores",
+    "plot_spectra",
+    "plot_theta_ratios",
+    "plot_transforms",
     "pull_frequencies",
     "reweighting_closure",
     "score_test",
@@ -66,5 +86,6 @@ __all__ = [
     "theta_bias",
     "theta_ratios",
     "true_divergence",
+    "worst_regions",
     "write_report",
 ]

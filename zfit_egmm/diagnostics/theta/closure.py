@@ -8,20 +8,15 @@ import numpy as np
 from scipy.optimize import minimize
 
 from zfit_egmm.density.base import Density
+from zfit_egmm.diagnostics.entry import Content, Finding, Judge, Task, ThetaEntry, Threshold, by_theta, figures
+from zfit_egmm.diagnostics.statistics.means import errors_of, weighted_means
 from zfit_egmm.diagnostics.theta.derivatives import Derivatives
-from zfit_egmm.diagnostics.theta.groups import (
-    ThetaGroup,
-    check_sample,
-    joint_p_values,
-    stacked,
-    theta_groups,
-    weighted_mean,
-)
+from zfit_egmm.diagnostics.theta.groups import ThetaGroup, check_sample, tests_of, theta_groups
 from zfit_egmm.events.sample import EventSample
 
-MARGIN = 0.25
-"""How far a fit may leave the trained range, in units of its width."""
+MOST_EVENTS = 100_000  # events that are fitted: every step of a fit evaluates the density at all of them
 
+MARGIN = 0.25  # how far a fit may leave the trained range, in units of its width
 GRADIENT_TOLERANCE = 1e-3
 """Gradient at the end of a fit, in units in which a shift by one standard deviation has a gradient of one."""
 
@@ -52,7 +47,7 @@ class ClosureFits:
     @property
     def error(self) -> np.ndarray:
         """Standard error of the best fit, shape ``(n_groups, n_theta)``."""
-        return np.sqrt(np.diagonal(self.covariance, axis1=1, axis2=2))
+        return errors_of(self.covariance)
 
     @property
     def pull(self) -> np.ndarray:
@@ -90,9 +85,9 @@ def closure_fits(density: Density, sample: EventSample) -> ClosureFits:
     p_values, p_value = np.full(len(groups), np.nan), float("nan")
     if is_valid.any():
         pairs = [(shift, covariance) for shift, covariance, valid in found if valid]
-        p_values[is_valid], p_value = joint_p_values(pairs)
-    theta = stacked([group.theta for group in groups])
-    return ClosureFits(density.theta_names, theta, stacked(shifts), stacked(covariances), is_valid, p_values, p_value)
+        p_values[is_valid], p_value = tests_of(pairs)
+    theta = np.array([group.theta for group in groups])
+    return ClosureFits(density.theta_names, theta, np.array(shifts), np.array(covariances), is_valid, p_values, p_value)
 
 
 def _fit(
@@ -128,9 +123,50 @@ def _fit(
 
 def _sandwich(derivatives: Derivatives, x: np.ndarray, theta: np.ndarray, weights: np.ndarray) -> np.ndarray:
     """Covariance of the best fit; NaN where the likelihood has no maximum."""
-    _, spread = weighted_mean(derivatives.scores(x, theta), weights)
+    _, spread = weighted_means(derivatives.scores(x, theta), weights)
     curvature = np.einsum("n,nij->ij", weights / weights.sum(), derivatives.curvatures(x, theta))
     if np.linalg.eigvalsh(curvature).min() <= 0:
         return np.full_like(curvature, np.nan)
     inverse = np.linalg.inv(curvature)
     return inverse @ spread @ inverse
+
+
+class ClosureEntry(ThetaEntry):
+    name = "closure"
+    title = "Closure fits"
+    reading = "Fits of theta to all held-out events of each theta, minus the theta of the simulation."
+    good = "about two thirds of the bars reach zero, and all fits are valid."
+    cost = 6.0
+    thresholds = (Threshold("closure_p_value", None, "smallest p-value of the closure fits"),)
+    keys = ("closure_p_value", "closure")
+
+    def run(self, task: Task) -> ClosureFits:
+        """With part of the events if there are many."""
+        return closure_fits(task.density, task.events(MOST_EVENTS))
+
+    def findings(self, result: ClosureFits, judge: Judge) -> list[Finding]:
+        valid = f"; {result.is_valid.sum()} of {len(result.is_valid)} fits are valid"
+        return [judge.p_value("closure_p_value", result.p_value, "the closure fits", valid)]
+
+    def numbers(self, result: ClosureFits) -> tuple[float, list[dict]]:
+        values = {"shift": result.shift, "error": result.error}
+        return result.p_value, by_theta(result, values, is_valid=result.is_valid, p_value=result.p_values)
+
+    def content(self, result: ClosureFits) -> Content:
+        return Content(figures=[plot_closure(result)])
+
+
+def plot_closure(fits: ClosureFits) -> figures.Figure:
+    """Best fits minus simulated theta; fits that are not valid are marked."""
+    figure, panels, place = figures.panels_of_theta(fits)
+    good = fits.is_valid
+    for number, (axes, name) in enumerate(zip(panels, fits.theta_names, strict=True)):
+        figures.reference_line(axes, 0)
+        shift, error = fits.shift[:, number], fits.error[:, number]
+        figures.plot_points(axes, place[good], shift[good], error[good])
+        axes.plot(place[~good], shift[~good], "x", color=figures.SIMULATION, label="not valid")
+        axes.set_ylabel(f"best fit - simulated {name}")
+        if not good.all():
+            axes.legend(frameon=False, fontsize=9)
+    panels[0].set_title(f"fits to all held-out events: joint p-value {fits.p_value:.2g}", fontsize=10)
+    return figure

@@ -9,7 +9,7 @@ import tensorflow as tf
 
 from zfit_egmm.density.base import Density
 
-BATCH = 2048
+BATCH = 2048  # events of a graph: enough to be quick, few enough for the memory of second derivatives
 
 
 class Derivatives:
@@ -89,8 +89,8 @@ def _in_batches(function: Callable, x: np.ndarray, theta: np.ndarray) -> np.ndar
     parts = []
     for start in range(0, len(x), BATCH):
         rows = np.arange(start, start + BATCH).clip(max=len(x) - 1)
-        part = function(tf.constant(x[rows], tf.float64), tf.constant(theta[rows], tf.float64)).numpy()
-        parts.append(part[: len(x) - start])
+        values = function(tf.constant(x[rows], tf.float64), tf.constant(theta[rows], tf.float64)).numpy()
+        parts.append(values[: len(x) - start])
     return np.concatenate(parts)
 
 

@@ -1,4 +1,4 @@
-"""Held-out events grouped by their theta; means of groups, with errors and p-values."""
+"""Held-out events grouped by their theta, p-values of the means of groups, and pairs of groups."""
 
 from __future__ import annotations
 
@@ -6,15 +6,20 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from scipy import stats
+from numpy.typing import ArrayLike
 
 from zfit_egmm.density.base import Density
-from zfit_egmm.diagnostics.comparison import check_match
+from zfit_egmm.diagnostics.samples import check_match
+from zfit_egmm.diagnostics.statistics.chi_square import ChiSquare
+from zfit_egmm.diagnostics.statistics.slices import scaled_to_spread
+from zfit_egmm.diagnostics.theta.derivatives import Derivatives
 from zfit_egmm.events.sample import EventSample
 
-FEWEST_EVENTS = 50
+Pairs = Sequence[tuple[ArrayLike, ArrayLike]]
+
+FEWEST_EVENTS = 50  # least number of events at a theta, for the error of a mean to be known
 EVENTS_PER_CELL, MOST_SPLITS = 2000, 4
-SMALLEST_EIGENVALUE = 1e-9
+"""Where theta differs from event to event: events in a cell, and how often all of them are halved at most."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -74,43 +79,45 @@ def check_sample(density: Density, sample: EventSample) -> None:
         raise ValueError("the density has no parameters, so there is no dependence on theta to test")
 
 
-def weighted_mean(values: np.ndarray, weights: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Mean of values of events, with the covariance matrix of the mean.
+def tests_of(found: Sequence[tuple[np.ndarray, np.ndarray]]) -> tuple[np.ndarray, float]:
+    """P-values that means with given covariances vanish: one by one, and all together."""
+    tests = [ChiSquare.of_means(mean, covariance) for mean, covariance in found]
+    return np.array([test.p_value for test in tests]), ChiSquare.of_all(tests).p_value
+
+
+def chosen_pairs(sample: EventSample, pairs: Pairs | None) -> list[tuple[ThetaGroup, ThetaGroup]]:
+    """Events at each pair of theta.
 
     Args:
-        values: Shape ``(n_events, k)``.
-        weights: Shape ``(n_events,)``, of any sign, with a positive sum.
+        sample: The events.
+        pairs: The pairs. Default: the point nearest to the middle, with its nearest neighbours, two per parameter.
 
-    Returns:
-        Mean, shape ``(k,)``, and covariance, shape ``(k, k)``.
+    Raises:
+        ValueError: If there are no events at one of them, or theta differs from event to event.
     """
-    share = weights / weights.sum()
-    mean = share @ values
-    residuals = share[:, np.newaxis] * (values - mean)
-    n = len(values)
-    return mean, residuals.T @ residuals * n / max(n - 1, 1)
+    groups = theta_groups(sample)
+    theta = np.array([group.theta for group in groups])
+    if any(np.ptp(sample.theta[group.rows], axis=0).any() for group in groups):
+        raise ValueError("likelihood ratios need events at the same theta; here theta differs from event to event")
+    if pairs is not None:
+        return [(_group_at(groups, a), _group_at(groups, b)) for a, b in pairs]
+    if len(groups) < 2:
+        raise ValueError(f"likelihood ratios need events at two theta at least; all are at {theta[0]}")
+    position, middle = scaled_to_spread(theta)
+    distance = np.sum((position - position[middle]) ** 2, axis=1)
+    nearest = np.argsort(distance, kind="stable")[1 : 1 + 2 * theta.shape[1]]
+    return [(groups[middle], groups[number]) for number in nearest]
 
 
-def chi2_of(mean: np.ndarray, covariance: np.ndarray) -> tuple[float, int]:
-    """Squared length of a vector in units of its errors, and the number of its independent directions."""
-    scale = np.sqrt(np.diag(covariance))
-    used = scale > 0
-    if not used.any():
-        return 0.0, 0
-    correlation = covariance[np.ix_(used, used)] / np.outer(scale[used], scale[used])
-    values, vectors = np.linalg.eigh(correlation)
-    good = values > SMALLEST_EIGENVALUE
-    along = vectors.T[good] @ (mean[used] / scale[used])
-    return float(np.sum(along**2 / values[good])), int(good.sum())
+def log_ratio(derivatives: Derivatives, x: np.ndarray, theta_from: np.ndarray, theta_to: np.ndarray) -> np.ndarray:
+    """``log p(x | theta_to) - log p(x | theta_from)`` of events, shape ``(n_events,)``."""
+    low, high = (derivatives.log_prob_and_score(x, np.tile(t, (len(x), 1)))[0] for t in (theta_from, theta_to))
+    return high - low
 
 
-def joint_p_values(found: Sequence[tuple[np.ndarray, np.ndarray]]) -> tuple[np.ndarray, float]:
-    """p-values that vectors with given covariances are zero: one by one, and all together."""
-    tests = np.array([chi2_of(mean, covariance) for mean, covariance in found])
-    chi2, n_dof = tests.T
-    return stats.chi2.sf(chi2, np.maximum(n_dof, 1)), float(stats.chi2.sf(chi2.sum(), max(n_dof.sum(), 1)))
-
-
-def stacked(rows: Sequence[np.ndarray]) -> np.ndarray:
-    """Results of all groups in one array, groups first."""
-    return np.stack([np.asarray(row) for row in rows])
+def _group_at(groups: Sequence[ThetaGroup], theta: ArrayLike) -> ThetaGroup:
+    wanted = np.atleast_1d(np.asarray(theta, dtype=float))
+    for group in groups:
+        if wanted.shape == group.theta.shape and np.allclose(group.theta, wanted):
+            return group
+    raise ValueError(f"no events at theta = {wanted}; there are some at {[group.theta.tolist() for group in groups]}")

@@ -1,10 +1,26 @@
-"""Area under the ROC curve of scores of events and their partners, with weights of either sign."""
+"""Area under the ROC curve, with weights of either sign."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
 import numpy as np
+
+
+def share_below(scores: np.ndarray, weights: np.ndarray, at: np.ndarray) -> np.ndarray:
+    """Share of the weight whose scores lie below given ones, ties counted half.
+
+    Args:
+        scores: Shape ``(n_events,)``.
+        weights: Shape ``(n_events,)``, with a positive sum.
+        at: Shape ``(n,)``.
+
+    Returns:
+        Shape ``(n,)``. Its mean over the scores of other events is the area under the ROC curve.
+    """
+    order = np.argsort(scores)
+    ordered, share = scores[order], np.concatenate([[0.0], np.cumsum(weights[order])]) / weights.sum()
+    return 0.5 * sum(share[np.searchsorted(ordered, at, side=side)] for side in ("left", "right"))
 
 
 @dataclass(frozen=True)
@@ -21,6 +37,10 @@ class ScoredPairs:
     model: np.ndarray
     weights: np.ndarray
 
+    @property
+    def _shares(self) -> np.ndarray:
+        return self.weights / self.weights.sum()
+
     def auc(self) -> tuple[float, float]:
         """Area under the ROC curve and its standard error.
 
@@ -31,19 +51,16 @@ class ScoredPairs:
             DeLong, DeLong and Clarke-Pearson, "Comparing the areas under two or more correlated receiver operating
             characteristic curves", here with weights and pairs.
         """
-        rank, n_ranks = self._ranks()
-        n, share = len(self.weights), self.weights / self.weights.sum()
-        simulated, modelled = (np.bincount(part, share, n_ranks) for part in (rank[:n], rank[n:]))
-        below = np.cumsum(simulated) - 0.5 * simulated
-        above = 1 - np.cumsum(modelled) + 0.5 * modelled
-        auc = float(modelled @ below)
-        influence = share * (below[rank[n:]] + above[rank[:n]] - 2 * auc)
+        below = share_below(self.simulation, self.weights, self.model)
+        above = 1 - share_below(self.model, self.weights, self.simulation)
+        auc = float(self._shares @ below)
+        influence = self._shares * (below + above - 2 * auc)
         return auc, float(np.sqrt(np.sum(np.square(influence))))
 
     def swapped_aucs(self, number: int, rng: np.random.Generator) -> np.ndarray:
         """Areas after random swaps of the two of each pair, shape ``(number,)``."""
         rank, n_ranks = self._ranks()
-        share = self.weights / self.weights.sum()
+        share = self._shares
         both = np.bincount(rank, np.concatenate([share, share]), n_ranks)
         result = np.empty(number)
         for k in range(number):
@@ -71,8 +88,8 @@ class ScoredPairs:
             n_points: About how many points of the curve to return.
         """
         rank, n_ranks = self._ranks()
-        n, share = len(self.weights), self.weights / self.weights.sum()
-        curves = [np.bincount(part, share, n_ranks)[::-1] for part in (rank[:n], rank[n:])]
+        n = len(self.weights)
+        curves = [np.bincount(one, self._shares, n_ranks)[::-1] for one in (rank[:n], rank[n:])]
         at = np.unique(np.linspace(0, n_ranks, n_points).astype(int))
         simulated, modelled = (np.concatenate([[0.0], np.cumsum(curve)])[at] for curve in curves)
         return simulated, modelled

@@ -5,11 +5,9 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 
-from zfit_egmm.diagnostics.findings import Finding, Status, all_findings
-from zfit_egmm.diagnostics.results import Results
-from zfit_egmm.diagnostics.thresholds import Thresholds
-
-NEEDED = ("bias", "classifier")
+from zfit_egmm.diagnostics.entry.findings import Finding, Judge, Status
+from zfit_egmm.diagnostics.report.entries import ENTRIES, Results
+from zfit_egmm.diagnostics.report.thresholds import Thresholds
 
 
 @dataclass(frozen=True)
@@ -50,18 +48,22 @@ def judge(
         n_expected: Number of events of the measurement.
         failed: Diagnostics that ended with an error, with its message.
     """
-    findings = all_findings(results, thresholds, n_expected)
+    findings: list[Finding] = []
+    for entry in ENTRIES:
+        result = getattr(results, entry.name)
+        if result is not None:
+            findings += entry.findings(result, Judge(entry.name, thresholds, thresholds.decisive, n_expected, results))
     decisive = [finding for finding in findings if finding.is_decisive]
-    broken = [f"The diagnostic {name!r} ended with an error." for name in NEEDED if name in (failed or {})]
+    essential = [entry.name for entry in ENTRIES if entry.is_essential]
+    broken = [f"The diagnostic {name!r} ended with an error." for name in essential if name in (failed or {})]
     states = {finding.status for finding in decisive}
+    status: Status = "good"
+    start, more = f"Good enough for {n_expected:g} expected events.", []
     if "bad" in states:
-        reasons = [finding.text for finding in decisive if finding.status == "bad"]
-        if results.worst_regions:
-            reasons.append(f"Look first at {results.worst_regions[0].description}.")
-        return Verdict("bad", " ".join([f"Not good enough for {n_expected:g} expected events.", *reasons]), findings)
-    reasons = [finding.text for finding in decisive]
-    if "unclear" in states or broken or not states:
-        reasons = [finding.text for finding in decisive if finding.status == "unclear"]
+        status, start = "bad", f"Not good enough for {n_expected:g} expected events."
+        more = [f"Look first at {region.description}." for region in (results.worst_regions or ())[:1]]
+    elif "unclear" in states or broken or not states:
+        status, more = "unclear", broken
         start = f"The held-out events do not tell whether it is good enough for {n_expected:g} expected events."
-        return Verdict("unclear", " ".join([start, *reasons, *broken]), findings)
-    return Verdict("good", " ".join([f"Good enough for {n_expected:g} expected events.", *reasons]), findings)
+    reasons = [finding.text for finding in decisive if finding.status == status]
+    return Verdict(status, " ".join([start, *reasons, *more]), tuple(findings))

@@ -55,3 +55,13 @@ def theta_slices(sample: EventSample) -> tuple[ThetaSlice, ...]:
             if sample.weights[mask].sum() > 0
         ]
     return tuple(slices)
+
+
+def scaled_to_spread(theta: np.ndarray) -> tuple[np.ndarray, int]:
+    """Points of theta in units of their spread, and the number of the one nearest to their middle.
+
+    Args:
+        theta: Shape ``(n_points, n_theta)``.
+    """
+    scaled = (theta - theta.mean(axis=0)) / np.maximum(theta.std(axis=0), np.finfo(float).tiny)
+    return scaled, int(np.argmin(np.sum(scaled**2, axis=1)))

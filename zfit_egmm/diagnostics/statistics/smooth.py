@@ -5,20 +5,14 @@ from __future__ import annotations
 import numpy as np
 from scipy.special import eval_legendre
 
-from zfit_egmm.diagnostics.chi_square import ChiSquare
+from zfit_egmm.diagnostics.statistics.chi_square import ChiSquare
+from zfit_egmm.diagnostics.statistics.means import effective_size
 from zfit_egmm.events.sample import EventSample
 
-N_POLYNOMIALS = 6
-"""Polynomials in the test of uniformity: shift, width, skewness and so on."""
-
-N_PRODUCT = 2
-"""Polynomials of each side in tests of independence."""
-
-TAIL = 0.01
-"""Probability of the tail on each side."""
-
-FEWEST_IN_TAIL = 25
-"""Least expected effective number of events in a tail for a test of it."""
+N_POLYNOMIALS = 6  # polynomials in the test of uniformity: shift, width, skewness and so on
+N_PRODUCT = 2  # polynomials of each side in tests of independence
+TAIL = 0.01  # probability of the tail on each side
+FEWEST_IN_TAIL = 25  # least expected effective number of events in a tail for a test of it
 
 
 def polynomials(u: np.ndarray, number: int = N_PRODUCT) -> np.ndarray:
@@ -49,7 +43,7 @@ def uniformity_test(u: np.ndarray, weights: np.ndarray, *, is_weighted: bool) ->
     Source:
         Neyman, "Smooth test for goodness of fit".
     """
-    has_tails = TAIL * weights.sum() ** 2 / np.square(weights).sum() >= FEWEST_IN_TAIL
+    has_tails = TAIL * effective_size(weights) >= FEWEST_IN_TAIL
     used = slice(None) if has_tails else slice(N_POLYNOMIALS)
     covariance = None if is_weighted else _covariance_of_features()[used, used]
     return _mean_test(_features(u)[:, used], weights, covariance)

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 from scipy.special import chdtrc
 
-SMALLEST_EIGENVALUE = 1e-9
+SMALLEST_EIGENVALUE = 1e-9  # of a correlation matrix; a direction with less is certain but for rounding
 
 
 @dataclass(frozen=True)
@@ -35,22 +35,23 @@ class ChiSquare:
         """The test that means vanish.
 
         Args:
-            mean: Shape ``(n_means,)``.
+            mean: Shape ``(n_means,)``, in any units.
             covariance: Covariance of the means, shape ``(n_means, n_means)``; what is certain is left out.
 
         Returns:
             The test, with one degree of freedom per linearly independent mean.
         """
-        size, axes = np.linalg.eigh(covariance)
-        is_free = size > SMALLEST_EIGENVALUE * max(size[-1], 0.0)
-        return cls.of(np.sum(np.square(mean @ axes[:, is_free]) / size[is_free]), is_free.sum())
+        scale = np.sqrt(np.diag(covariance))
+        used = scale > 0
+        mean, scale = mean[used], scale[used]
+        size, axes = np.linalg.eigh(covariance[np.ix_(used, used)] / np.outer(scale, scale))
+        is_free = size > SMALLEST_EIGENVALUE
+        return cls.of(np.sum(np.square((mean / scale) @ axes[:, is_free]) / size[is_free]), is_free.sum())
 
-
-def weighted_mean(values: np.ndarray, weights: np.ndarray) -> tuple[float, float]:
-    """Mean and its standard error, from the sum of squared weights."""
-    share = weights / weights.sum()
-    mean = float(share @ values)
-    return mean, float(np.sqrt(np.sum(np.square(share * (values - mean)))))
+    @classmethod
+    def of_all(cls, tests: Sequence[ChiSquare]) -> ChiSquare:
+        """The test of several independent ones together."""
+        return cls.of(sum(test.value for test in tests), sum(test.ndf for test in tests))
 
 
 def smallest_of(p_values: Sequence[float]) -> float:

@@ -8,12 +8,17 @@ from dataclasses import dataclass
 import numpy as np
 
 from zfit_egmm.density.base import Density
-from zfit_egmm.diagnostics.binning import bin_numbers, fractions, quantile_edges, ratio_of
-from zfit_egmm.diagnostics.comparison import Progress, check_match, log_densities, part, report
+from zfit_egmm.diagnostics.entry import Content, GridEntry, Task, figures
+from zfit_egmm.diagnostics.samples import Progress, advance, check_match, log_densities, within
+from zfit_egmm.diagnostics.statistics.binning import bin_numbers, fractions, quantile_edges, ratio_of
+from zfit_egmm.diagnostics.statistics.means import effective_size
+from zfit_egmm.diagnostics.statistics.slices import scaled_to_spread
 from zfit_egmm.events.sample import EventSample
 from zfit_egmm.observables import Observable
 
-MOST_POINTS = 500
+MOST_RATIOS = 8  # theta that are compared with the one in the middle
+
+MOST_POINTS = 500  # more than that is no grid, but a theta for every event
 
 
 @dataclass(frozen=True)
@@ -22,7 +27,8 @@ class ThetaRatio:
 
     Args:
         observable: The axis.
-        theta: The parameters, shape ``(n_theta,)``.
+        theta_names: Names of the parameters.
+        theta: Their values, shape ``(n_theta,)``.
         edges: Edges of the bins, in the observable's unit, shape ``(n_bins + 1,)``.
         model: Ratio in the model, from importance weights, shape ``(n_bins,)``; NaN without events.
         model_error: Its standard error.
@@ -32,6 +38,7 @@ class ThetaRatio:
     """
 
     observable: Observable
+    theta_names: tuple[str, ...]
     theta: np.ndarray
     edges: np.ndarray
     model: np.ndarray
@@ -75,7 +82,7 @@ def theta_ratios(
         n_bins: Bins per observable, with about equally many events.
         n_events: Model events.
         seed: Seed of the model events.
-        progress: Called with the part that is done.
+        progress: Called with the fraction that is done.
 
     Returns:
         For every theta of the grid but the reference, in increasing order, one ratio per observable.
@@ -94,19 +101,20 @@ def theta_ratios(
     result = []
     for number in (number for number in range(len(points)) if number != start):
         shares = number / len(points), (number + 1) / len(points)
-        weights = np.exp(log_densities(density, x, points[number], progress=part(progress, *shares)) - at_reference)
+        weights = np.exp(log_densities(density, x, points[number], progress=within(progress, *shares)) - at_reference)
         for axis, observable in enumerate(density.observables):
             result.append(
                 ThetaRatio(
                     observable,
+                    sample.theta_names,
                     points[number],
                     edges[axis],
                     *_model_ratio(bin_numbers(x[:, axis], edges[axis]), weights, len(edges[axis]) - 1),
                     *_simulated_ratio(sample, axis, edges[axis], (index == number, index == start)),
-                    float(weights.sum() ** 2 / np.square(weights).sum()),
+                    effective_size(weights),
                 )
             )
-    report(progress, 1.0)
+    advance(progress, 1.0)
     return tuple(result)
 
 
@@ -145,3 +153,69 @@ def _simulated_ratio(
     )
     ratio = ratio_of(above, below)
     return ratio, np.hypot(ratio_of(above_error, below), ratio * ratio_of(below_error, below))
+
+
+class RatiosEntry(GridEntry):
+    name = "ratios"
+    title = "How the spectra change with theta"
+    reading = "Spectra at other theta over those at a reference in the middle; below, model over simulation."
+    good = "points that follow the lines within the bands."
+    cost = 2.0
+
+    def run(self, task: Task) -> tuple[ThetaRatio, ...]:
+        """From the theta nearest to the middle to a few that are far from it and from each other."""
+        points = task.theta_points
+        scaled, middle = scaled_to_spread(points)
+        chosen = [middle]
+        while len(chosen) < min(len(points), MOST_RATIOS + 1):
+            gaps = np.sum((scaled[:, np.newaxis] - scaled[chosen]) ** 2, axis=2).min(axis=1)
+            chosen.append(int(np.argmax(gaps)))
+        is_chosen = np.any(np.all(task.sample.theta[:, np.newaxis] == points[chosen], axis=2), axis=1)
+        sample, reference = task.sample.select(is_chosen), points[middle].tolist()
+        return theta_ratios(task.density, sample, reference, seed=task.seed, progress=task.progress)
+
+    def content(self, result: tuple[ThetaRatio, ...]) -> Content:
+        return Content(
+            figures=[plot_theta_ratios(result, name) for name in dict.fromkeys(one.observable.name for one in result)]
+        )
+
+
+def plot_theta_ratios(ratios: Sequence[ThetaRatio], name: str) -> figures.Figure:
+    """Spectrum of one observable over that at the reference, one panel per theta, with double ratios below.
+
+    Bins are drawn equally wide, so that a narrow peak with most of the events has most of the room.
+
+    Args:
+        ratios: Result of :func:`zfit_egmm.diagnostics.theta_ratios`.
+        name: Name of the observable.
+
+    Raises:
+        ValueError: If there are no ratios of this observable.
+    """
+    chosen = [ratio for ratio in ratios if ratio.observable.name == name]
+    if not chosen:
+        raise ValueError(f"there are no ratios of {name!r}, only of {sorted({r.observable.name for r in ratios})}")
+    most_columns = 6 if len(chosen[0].theta_names) > 1 else figures.MOST_COLUMNS
+    figure, cells = figures.grid_of_panels(len(chosen), panel=(3.2, 2.9), most_columns=most_columns)
+    for cell, ratio in zip(cells, chosen, strict=True):
+        main, lower = figures.panel_with_ratio(figure, cell)
+        _plot_ratio(main, lower, ratio)
+        if cell is cells[0]:
+            figure.legend(*main.get_legend_handles_labels(), loc="outside upper left", ncols=2, frameon=False)
+    return figure
+
+
+def _plot_ratio(main: figures.Axes, lower: figures.Axes, ratio: ThetaRatio) -> None:
+    edges, centres = ratio.edges, 0.5 * (ratio.edges[1:] + ratio.edges[:-1])
+    error = ratio.simulation_error
+    figures.plot_band(main, edges, ratio.simulation - error, ratio.simulation + error)
+    main.stairs(ratio.simulation, edges, color=figures.SIMULATION, baseline=None, label="simulation")
+    figures.plot_points(main, centres, ratio.model, ratio.model_error, label="model", **figures.SMALL_POINTS)
+    figures.reference_line(main, 1)
+    main.set_title(", ".join(f"{n} = {v:g}" for n, v in zip(ratio.theta_names, ratio.theta, strict=True)), fontsize=9)
+    figures.plot_points(lower, centres, ratio.double_ratio, ratio.double_ratio_error, **figures.SMALL_POINTS)
+    figures.set_ratio_range(lower, ratio.double_ratio, ratio.double_ratio_error)
+    figures.show_bins_equally_wide(lower, edges)
+    lower.set_xlabel(ratio.observable.label)
+    main.set_ylabel("ratio to reference", fontsize=8)
+    lower.set_ylabel("model / sim.", fontsize=8)

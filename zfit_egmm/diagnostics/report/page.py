@@ -10,18 +10,21 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from zfit_egmm.archive import check_output_folder
-from zfit_egmm.diagnostics.evaluation import Evaluation
-from zfit_egmm.diagnostics.sections import SECTIONS, Content, Section
-from zfit_egmm.diagnostics.summary import provenance, summary
-from zfit_egmm.diagnostics.thresholds import Thresholds
+from zfit_egmm.diagnostics.entry.content import Content
+from zfit_egmm.diagnostics.entry.declaration import Entry
+from zfit_egmm.diagnostics.report.entries import ENTRIES
+from zfit_egmm.diagnostics.report.evaluation import Evaluation
+from zfit_egmm.diagnostics.report.summary import provenance, summary
+from zfit_egmm.diagnostics.report.thresholds import Thresholds
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 HTML, JSON = "evaluate.html", "evaluate.json"
 SMALL_DPI, LARGE_DPI, MOST_PIXELS = 150, 110, 2400
-REM_PER_INCH = 3.5
-"""Least width of a large figure in a small window, in units of the size of letters; below it scrolls."""
+"""Resolution of panels and of large figures, and most pixels along a side."""
+
+REM_PER_INCH = 3.5  # least width of a large figure in a small window, in units of the size of letters; below it scrolls
 
 
 def check_folder(folder: str | Path, *, overwrite: bool = False) -> Path:
@@ -35,11 +38,7 @@ def check_folder(folder: str | Path, *, overwrite: bool = False) -> Path:
 
 
 def write_report(
-    evaluation: Evaluation,
-    folder: str | Path,
-    *,
-    overwrite: bool = False,
-    inputs: Mapping[str, Any] | None = None,
+    evaluation: Evaluation, folder: str | Path, *, overwrite: bool = False, inputs: Mapping[str, Any] | None = None
 ) -> tuple[Path, Path]:
     """Write ``evaluate.html`` and ``evaluate.json``.
 
@@ -67,16 +66,16 @@ def html(evaluation: Evaluation, inputs: Mapping[str, Any] | None = None) -> str
     from jinja2 import Environment, PackageLoader
 
     environment = Environment(
-        loader=PackageLoader("zfit_egmm.diagnostics", ""), autoescape=True, trim_blocks=True, lstrip_blocks=True
+        loader=PackageLoader("zfit_egmm.diagnostics.report", ""), autoescape=True, trim_blocks=True, lstrip_blocks=True
     )
     environment.filters["pm"] = lambda text: str(text).replace("+-", "±")
     origin = provenance(evaluation, inputs)
     limits, seconds, versions = (origin.pop(name) for name in ("thresholds", "seconds", "versions"))
-    return environment.get_template("report.html.j2").render(
+    return environment.get_template("page.html.j2").render(
         verdict=evaluation.verdict,
         n_expected=f"{evaluation.n_expected:g}",
         findings=evaluation.verdict.findings,
-        sections=[_section(section, evaluation) for section in SECTIONS],
+        sections=[_section(entry, evaluation) for entry in ENTRIES],
         skipped=evaluation.skipped,
         failed=evaluation.failed,
         provenance={name.replace("_", " "): value for name, value in origin.items() if value not in (None, [])},
@@ -87,36 +86,37 @@ def html(evaluation: Evaluation, inputs: Mapping[str, Any] | None = None) -> str
     )
 
 
-def _section(section: Section, evaluation: Evaluation) -> dict[str, Any]:
+def _section(entry: Entry, evaluation: Evaluation) -> dict[str, Any]:
     """What the template needs of a section; figures that cannot be drawn are told, not raised."""
+    name, result = entry.name, getattr(evaluation.results, entry.name)
     content, note = Content(), ""
-    if section.name in evaluation.failed:
-        note = f"This diagnostic ended with an error: {evaluation.failed[section.name]}"
-    elif section.name in evaluation.skipped:
-        note = f"Skipped: {evaluation.skipped[section.name]}."
-    elif getattr(evaluation.results, section.name) is None:
-        note = "Not run."
     panels: list[str] = []
     figures: list[tuple[str, float]] = []
-    if not note:
+    if name in evaluation.failed:
+        note = f"This diagnostic ended with an error: {evaluation.failed[name]}"
+    elif name in evaluation.skipped:
+        note = f"Skipped: {evaluation.skipped[name]}."
+    elif result is None:
+        note = "Not run."
+    else:
         try:
-            content = section.make(evaluation)
+            content = entry.content(result)
             panels = [_png(figure, SMALL_DPI) for figure in content.panels]
             figures = [(_png(f, LARGE_DPI), REM_PER_INCH * f.get_size_inches()[0]) for f in content.figures]
         except Exception as error:
             # The numbers are there in any case; a figure is not worth losing the page.
             note = f"This section could not be drawn: {type(error).__name__}: {error}"
     return {
-        "name": section.name,
-        "title": section.title,
-        "reading": section.reading,
-        "good": section.good,
+        "name": name,
+        "title": entry.title,
+        "reading": entry.reading,
+        "good": entry.good,
         "note": note,
         "panels": panels,
         "figures": figures,
-        "tables": content.tables,
+        "tables": [table for table in content.tables if table.rows],
         "items": content.items,
-        "findings": [f for f in evaluation.verdict.findings if f.diagnostic == section.name],
+        "findings": [f for f in evaluation.verdict.findings if f.diagnostic == name],
     }
 
 

@@ -2,31 +2,31 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 import numpy as np
 
 from zfit_egmm.density.base import Density
-from zfit_egmm.diagnostics.binning import bin_numbers, quantile_edges
-from zfit_egmm.diagnostics.comparison import (
-    Progress,
-    check_match,
-    log_densities,
-    model_events,
-    part,
-    report,
-)
+from zfit_egmm.diagnostics.entry import Content, Entry, Finding, Judge, Table, Task, Threshold, with_error, without
+from zfit_egmm.diagnostics.samples import Progress, advance, check_match, log_densities, model_events, within
+from zfit_egmm.diagnostics.statistics.binning import bin_numbers, quantile_edges
+from zfit_egmm.diagnostics.statistics.means import weighted_mean
 from zfit_egmm.events.sample import EventSample
 from zfit_egmm.observables import Observable
 
-N_GROUPS = 100
-"""Random groups of events that are left out, for errors, or swapped, for p-values."""
+TITLES = {
+    "chi_square": "chi square / ndf",
+    "kullback_leibler": "Kullback-Leibler",
+    "jensen_shannon": "Jensen-Shannon",
+    "hellinger": "Hellinger",
+    "wasserstein": "Wasserstein",
+}
 
-FINE = 20
-"""Fine bins, for the Wasserstein distance, per bin of the other measures."""
-
-ENTRIES_PER_BIN = 50
+N_GROUPS = 100  # random groups of events that are left out, for errors, or swapped, for p-values
+FINE = 20  # fine bins, for the Wasserstein distance, per bin of the other measures
+ENTRIES_PER_BIN = 50  # least effective number of events per bin, on average
 
 
 @dataclass(frozen=True)
@@ -101,7 +101,7 @@ def observable_divergences(
         n_bins: Most bins per observable; fewer if they would hold less than 50 effective events.
         n_permutations: Swaps for the p-values.
         seed: Seed of the split, the model events, the groups and the swaps.
-        progress: Called with the part that is done.
+        progress: Called with the fraction that is done.
 
     Returns:
         The measures of every observable.
@@ -115,7 +115,7 @@ def observable_divergences(
     """
     check_match(density, sample)
     first, second = sample.split(0.5, 0.5, seed=seed)
-    model = model_events(density, first, seed=seed, progress=part(progress, 0.0, 0.6))
+    model = model_events(density, first, seed=seed, progress=within(progress, 0.0, 0.6))
     rng = np.random.default_rng([seed, 1])
     group, other_group = (rng.permutation(np.arange(len(half)) % N_GROUPS) for half in (first, second))
     signs = rng.integers(0, 2, (n_permutations, N_GROUPS)).astype(bool)
@@ -129,7 +129,7 @@ def observable_divergences(
             for column, events, groups in zip(columns, (first, model, second), (group, group, other_group), strict=True)
         ]
         result.append(ObservableDivergences(observable, **_all_measures(contents, _measures(observable, edges), signs)))
-        report(progress, 0.6 + 0.4 * (axis + 1) / len(density.observables))
+        advance(progress, 0.6 + 0.4 * (axis + 1) / len(density.observables))
     return tuple(result)
 
 
@@ -201,8 +201,8 @@ def _measures(observable: Observable, edges: np.ndarray) -> dict[str, Measure]:
     def coarse(content: np.ndarray) -> np.ndarray:
         return np.add.reduceat(content, merge, axis=-1)
 
-    def probabilities(a: np.ndarray, b: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        return _positive_fractions(coarse(a)), _positive_fractions(coarse(b))
+    def of_fractions(measure: Measure) -> Measure:
+        return lambda a, b: measure(_positive_fractions(coarse(a)), _positive_fractions(coarse(b)))
 
     def chi_square(a: np.ndarray, b: np.ndarray) -> np.ndarray:
         a, b = coarse(a), coarse(b)
@@ -212,19 +212,6 @@ def _measures(observable: Observable, edges: np.ndarray) -> dict[str, Measure]:
         pulls = np.divide(difference, variance, out=np.zeros_like(difference), where=variance > 0)
         return pulls.sum(axis=-1) / max(len(merge) - 1, 1)
 
-    def kullback_leibler(a: np.ndarray, b: np.ndarray) -> np.ndarray:
-        p, q = probabilities(a, b)
-        return np.sum(p * np.log(p / q), axis=-1)
-
-    def jensen_shannon(a: np.ndarray, b: np.ndarray) -> np.ndarray:
-        p, q = probabilities(a, b)
-        middle = 0.5 * (p + q)
-        return 0.5 * np.sum(p * np.log(p / middle) + q * np.log(q / middle), axis=-1)
-
-    def hellinger(a: np.ndarray, b: np.ndarray) -> np.ndarray:
-        p, q = probabilities(a, b)
-        return np.sqrt(0.5 * np.sum(np.square(np.sqrt(p) - np.sqrt(q)), axis=-1))
-
     def wasserstein(a: np.ndarray, b: np.ndarray) -> np.ndarray:
         p, q = (side[0] / side[0].sum(axis=-1, keepdims=True) for side in (a, b))
         gap = np.abs(np.cumsum(p - q, axis=-1))
@@ -233,11 +220,20 @@ def _measures(observable: Observable, edges: np.ndarray) -> dict[str, Measure]:
 
     return {
         "chi_square": chi_square,
-        "kullback_leibler": kullback_leibler,
-        "jensen_shannon": jensen_shannon,
-        "hellinger": hellinger,
+        "kullback_leibler": of_fractions(_kullback_leibler),
+        "jensen_shannon": of_fractions(_jensen_shannon),
+        "hellinger": of_fractions(lambda p, q: np.sqrt(0.5 * np.sum(np.square(np.sqrt(p) - np.sqrt(q)), axis=-1))),
         "wasserstein": wasserstein,
     }
+
+
+def _kullback_leibler(p: np.ndarray, q: np.ndarray) -> np.ndarray:
+    return np.sum(p * np.log(p / q), axis=-1)
+
+
+def _jensen_shannon(p: np.ndarray, q: np.ndarray) -> np.ndarray:
+    middle = 0.5 * (p + q)
+    return 0.5 * (_kullback_leibler(p, middle) + _kullback_leibler(q, middle))
 
 
 def _positive_fractions(content: np.ndarray) -> np.ndarray:
@@ -261,7 +257,7 @@ def true_divergence(
         sample: Events of the truth.
         true_log_prob: Log density of the truth, nats, shape ``(n_events,)``, from ``x`` of shape
             ``(n_events, n_observables)`` and ``theta`` of shape ``(n_events, n_theta)``.
-        progress: Called with the part that is done.
+        progress: Called with the fraction that is done.
 
     Raises:
         ValueError: If the truth has no density at one of its own events, or the density does not match the sample.
@@ -276,6 +272,45 @@ def true_divergence(
     difference = truth - log_densities(density, sample.x, sample.theta, progress=progress)
     if np.isposinf(difference).any():
         return TrueDivergence(np.inf, np.inf)
-    share = sample.weights / sample.weights.sum()
-    mean = float(share @ difference)
-    return TrueDivergence(mean, float(np.sqrt(np.sum(np.square(share * (difference - mean))))))
+    return TrueDivergence(*weighted_mean(difference, sample.weights))
+
+
+class DivergencesEntry(Entry):
+    name = "divergences"
+    title = "Divergences of the spectra"
+    reading = (
+        "Distances between half of the simulation and as many events of the model, next to the same between the two "
+        "halves of the simulation (baseline). The latter is what a right model reaches."
+    )
+    good = "values that agree with the baseline."
+    cost = 2.0
+    thresholds = (Threshold("divergence", 0.005, "Kullback-Leibler divergence of a spectrum above its baseline, nats"),)
+    keys = ("divergences",)
+
+    def run(self, task: Task) -> tuple[ObservableDivergences, ...]:
+        """With all events."""
+        return observable_divergences(task.density, task.sample, seed=task.seed, progress=task.progress)
+
+    def findings(self, result: tuple[ObservableDivergences, ...], judge: Judge) -> list[Finding]:
+        pairs = [(one.observable.name, one.kullback_leibler) for one in result]
+        name, worst = max(pairs, key=lambda pair: pair[1].value - pair[1].baseline)
+        value, error = worst.value - worst.baseline, math.hypot(worst.error, worst.baseline_error)
+        text = (
+            f"The spectrum of {name} differs most: {value:.4f} +- {error:.4f} nats above the baseline, as if it were "
+            f"off by {100 * math.sqrt(2 * max(value, 0.0)):.0f} % (root mean square)."
+        )
+        return [judge.effect("divergence", value, error, text, of_many=True)]
+
+    def numbers(self, result: tuple[ObservableDivergences, ...]) -> tuple[dict]:
+        return ({one.observable.name: without(one, "observable") for one in result},)
+
+    def content(self, result: tuple[ObservableDivergences, ...]) -> Content:
+        tables = []
+        for name, title in TITLES.items():
+            rows = []
+            for entry in result:
+                one = getattr(entry, name)
+                values = with_error(one.value, one.error), with_error(one.baseline, one.baseline_error)
+                rows.append((entry.observable.name, *values, f"{one.p_value:.2g}"))
+            tables.append(Table(title, ("observable", "model", "baseline", "p-value"), rows))
+        return Content(tables=tables)

@@ -8,12 +8,16 @@ import numpy as np
 from scipy import stats
 
 from zfit_egmm.density.base import Density
+from zfit_egmm.diagnostics.entry import Content, Finding, GridEntry, Judge, Table, Task, theta_text, with_error
+from zfit_egmm.diagnostics.statistics.auc import share_below
+from zfit_egmm.diagnostics.statistics.means import weighted_means
 from zfit_egmm.diagnostics.theta.derivatives import Derivatives
-from zfit_egmm.diagnostics.theta.groups import ThetaGroup, check_sample, weighted_mean
-from zfit_egmm.diagnostics.theta.pairs import Pairs, chosen_pairs, log_ratio
+from zfit_egmm.diagnostics.theta.groups import Pairs, ThetaGroup, check_sample, chosen_pairs, log_ratio
 from zfit_egmm.events.sample import EventSample
 
-N_FOLDS = 4
+MOST_EVENTS = 100_000  # events that the classifiers are trained with
+
+N_FOLDS = 4  # parts of the events, each judged by a classifier that was trained with the others
 
 
 @dataclass(frozen=True, eq=False)
@@ -85,7 +89,7 @@ def _comparison(
     theirs = _classifier_log_ratio(sample.x[rows], is_second, weights, seed)
     our_loss, their_loss = (np.logaddexp(0, np.where(is_second, -ratio, ratio)) for ratio in (ours, theirs))
     values = np.stack([our_loss, their_loss, their_loss - our_loss], axis=1)
-    halves = [weighted_mean(values[part], weights[part]) for part in (~is_second, is_second)]
+    halves = [weighted_means(values[half], weights[half]) for half in (~is_second, is_second)]
     log_loss, classifier_log_loss, difference = np.mean([mean for mean, _ in halves], axis=0)
     return ClassifierComparison(
         first.theta,
@@ -94,8 +98,7 @@ def _comparison(
         float(classifier_log_loss),
         float(difference),
         0.5 * float(np.sqrt(sum(covariance[2, 2] for _, covariance in halves))),
-        _auc(ours, is_second, weights),
-        _auc(theirs, is_second, weights),
+        *(_auc(ratio, is_second, weights) for ratio in (ours, theirs)),
     )
 
 
@@ -126,7 +129,48 @@ def _classifier_log_ratio(x: np.ndarray, is_second: np.ndarray, weights: np.ndar
 
 def _auc(values: np.ndarray, is_second: np.ndarray, weights: np.ndarray) -> float:
     """Probability that an event of the second theta has the larger value, ties counting half."""
-    _, index = np.unique(values, return_inverse=True)
-    first, second = (np.bincount(index, weights * part) for part in (~is_second, is_second))
-    below = np.cumsum(first) - 0.5 * first
-    return float(below @ second / (first.sum() * second.sum()))
+    below = share_below(values[~is_second], weights[~is_second], values[is_second])
+    return float(np.average(below, weights=weights[is_second]))
+
+
+class ComparisonEntry(GridEntry):
+    name = "comparison"
+    title = "Likelihood ratios against a classifier"
+    reading = (
+        "Log-loss, in nats, of telling two theta apart: with the likelihood ratio of the density, and with boosted "
+        "trees that were trained for these two theta alone. The smaller the better."
+    )
+    good = "differences (classifier minus density) that are not below zero."
+    cost = 2.0
+    keys = ("classifier_comparison",)
+
+    def run(self, task: Task) -> tuple[ClassifierComparison, ...]:
+        """With part of the events if there are many."""
+        return classifier_comparison(task.density, task.events(MOST_EVENTS), seed=task.seed)
+
+    def findings(self, result: tuple[ClassifierComparison, ...], judge: Judge) -> list[Finding]:
+        worst = min(result, key=lambda one: one.difference / one.difference_error)
+        text = (
+            "The log-loss of a classifier of two theta, minus that of the density's likelihood ratio, is "
+            f"{worst.difference:+.4f} +- {worst.difference_error:.4f} nats where the classifier does best."
+        )
+        return [judge.information(worst.difference, worst.difference_error, text)]
+
+    def numbers(self, result: tuple[ClassifierComparison, ...]) -> tuple[tuple[ClassifierComparison, ...]]:
+        return (result,)
+
+    def content(self, result: tuple[ClassifierComparison, ...]) -> Content:
+        rows = [
+            (
+                theta_text(one.theta_from),
+                theta_text(one.theta_to),
+                f"{one.log_loss:.4f}",
+                f"{one.classifier_log_loss:.4f}",
+                with_error(one.difference, one.difference_error, sign="+"),
+                f"{one.auc:.4f}",
+                f"{one.classifier_auc:.4f}",
+            )
+            for one in result
+        ]
+        header = ("from", "to", "log-loss", "of classifier", "classifier - density", "AUC", "of classifier")
+        return Content(tables=[Table("Pairs of theta", header, rows)])

@@ -8,15 +8,16 @@ from typing import Any
 
 import numpy as np
 
-from zfit_egmm.diagnostics.two_sample import ClassifierTest
+from zfit_egmm.diagnostics.entry import Content, Entry, Task
+from zfit_egmm.diagnostics.shapes.classifier import ClassifierTest
 from zfit_egmm.events.sample import EventSample
 
-SMALLEST_SHARE = 0.005
-FEWEST_EVENTS = 100
+SMALLEST_SHARE = 0.005  # least share of the events in a region: smaller ones say little of a model
+FEWEST_EVENTS = 100  # least number of events in a region, of both samples together, so that its error is known
 
 
 @dataclass(frozen=True)
-class Region:
+class WorstRegion:
     """Part of the space of observables and theta.
 
     Args:
@@ -36,14 +37,14 @@ class Region:
 
 def worst_regions(
     result: ClassifierTest, *, n_regions: int = 3, max_depth: int = 3, seed: int = 0
-) -> tuple[Region, ...]:
+) -> tuple[WorstRegion, ...]:
     """Where the model has too few or too many events, as found by a classifier.
 
     A shallow decision tree of the classifier's log density ratio cuts one half of the scored events into regions. The
     events of the other half are counted there, so that the numbers are not larger for having been looked for.
 
     Args:
-        result: Of :func:`zfit_egmm.diagnostics.two_sample.classifier_test`.
+        result: Of :func:`zfit_egmm.diagnostics.shapes.classifier.classifier_test`.
         n_regions: Most regions to return.
         max_depth: Most cuts per region.
         seed: Seed of the halves.
@@ -59,9 +60,7 @@ def worst_regions(
     is_found = np.random.default_rng([seed, 5]).permutation(n) < n // 2
     log_ratios = [np.log(ratio) for ratio in result.density_ratios]
     tree = DecisionTreeRegressor(
-        max_depth=max_depth,
-        min_samples_leaf=max(FEWEST_EVENTS, int(SMALLEST_SHARE * n)),
-        random_state=seed,
+        max_depth=max_depth, min_samples_leaf=max(FEWEST_EVENTS, int(SMALLEST_SHARE * n)), random_state=seed
     )
     tree.fit(
         np.concatenate([side[is_found] for side in columns]),
@@ -98,7 +97,7 @@ def _leaves(tree: Any) -> list[tuple[int, dict[int, tuple[float, float]], float]
 
 def _region(
     limits: dict[int, tuple[float, float]], inside: Sequence[np.ndarray], weights: np.ndarray, sample: EventSample
-) -> Region:
+) -> WorstRegion:
     """Count the events of simulation and model inside, and say the result in words."""
     is_simulated, is_modelled = inside
     simulated, modelled = (float(weights[side].sum()) for side in inside)
@@ -108,13 +107,13 @@ def _region(
     where = " and ".join(_cut_in_words(column, *limits[column], sample) for column in ordered) or "everywhere"
     share = simulated / weights.sum()
     if simulated <= 0:
-        return Region(cuts, np.inf, np.inf, share, f"{where}: events in the model, but none in the simulation")
+        return WorstRegion(cuts, np.inf, np.inf, share, f"{where}: events in the model, but none in the simulation")
     ratio = modelled / simulated
     # The two of a pair have the same weight, so that what a pair adds is known to be a difference.
     error = float(np.sqrt(np.sum(np.square(weights * (1.0 * is_modelled - ratio * is_simulated))))) / simulated
     sign = "more" if ratio > 1 else "fewer"
     text = f"{where}: {_percent(abs(ratio - 1), error)} {sign} events in the model than in the simulation"
-    return Region(cuts, ratio - 1, error, share, text)
+    return WorstRegion(cuts, ratio - 1, error, share, text)
 
 
 def _cut_in_words(column: int, low: float, high: float, sample: EventSample) -> str:
@@ -143,3 +142,23 @@ def _percent(value: float, error: float) -> str:
     """Both in percent, with one significant digit of the error below ten."""
     digits = max(0, -int(np.floor(np.log10(100 * error)))) if error > 0 else 1
     return f"{100 * value:.{digits}f} +- {100 * error:.{digits}f} %"
+
+
+class WorstRegionsEntry(Entry):
+    name = "worst_regions"
+    title = "Where the model is worst"
+    reading = "Regions that stand out in the scores of the boosted trees, counted with events that did not choose them."
+    good = "differences of a few percent, not much larger than their errors. Even a right model has worst regions."
+    cost = 0.2
+    needs = ("classifier",)
+    keys = ("worst_regions",)
+
+    def run(self, task: Task) -> tuple[WorstRegion, ...]:
+        """From the scores of the boosted trees."""
+        return worst_regions(task.found["classifier"], seed=task.seed)
+
+    def numbers(self, result: tuple[WorstRegion, ...]) -> tuple[tuple[WorstRegion, ...]]:
+        return (result,)
+
+    def content(self, result: tuple[WorstRegion, ...]) -> Content:
+        return Content(items=[f"{one.description} ({100 * one.share:.1f} % of the events)" for one in result])

@@ -17,9 +17,9 @@ from zfit_egmm.density.base import Density
 from zfit_egmm.events.sample import EventSample
 
 Progress = Callable[[float], None] | None
-"""Called now and then with the part of the work that is done, 0 to 1."""
+"""Called now and then with the fraction of the work that is done, 0 to 1; ``None`` if nobody wants to know."""
 
-PIECE = 100_000
+PIECE = 100_000  # events that are handed to a density at a time, to tell how far it is
 
 
 def check_match(density: Density, sample: EventSample) -> None:
@@ -55,7 +55,7 @@ def model_events(
         sample: Simulated events.
         copies: Partners per event.
         seed: Seed of the draw.
-        progress: Called with the part that is done.
+        progress: Called with the fraction that is done.
 
     Returns:
         ``copies * n_events`` events. Row ``c * n_events + i`` is partner ``c`` of event ``i``: it was drawn at the
@@ -68,16 +68,15 @@ def model_events(
     if copies < 1:
         raise ValueError(f"copies must be at least one, got {copies}")
     theta = np.tile(sample.theta, (copies, 1))
-    n_pieces = -(-len(theta) // PIECE)
-    drawn = []
-    for number, (piece, piece_seed) in enumerate(
-        zip(np.array_split(theta, n_pieces), np.random.SeedSequence(seed).generate_state(n_pieces), strict=True)
-    ):
-        drawn.append(density.sample(len(piece), piece if sample.theta_names else None, seed=int(piece_seed)))
-        report(progress, (number + 1) / n_pieces)
+
+    def draw(rows: np.ndarray, number: int) -> np.ndarray:
+        own_seed = int(np.random.SeedSequence(seed).generate_state(number + 1)[-1])
+        return density.sample(len(rows), theta[rows] if sample.theta_names else None, seed=own_seed)
+
+    drawn = _in_pieces(draw, len(theta), progress)
     return EventSample(
         sample.observables,
-        np.concatenate(drawn),
+        drawn,
         theta=theta if sample.theta_names else None,
         theta_names=sample.theta_names,
         weights=np.tile(sample.weights / copies, copies) if sample.is_weighted or copies > 1 else None,
@@ -91,18 +90,36 @@ def log_densities(density: Density, x: np.ndarray, theta: np.ndarray, *, progres
         density: The density.
         x: Shape ``(n_events, n_observables)``, physical units.
         theta: Shape ``(n_events, n_theta)``, or ``(n_theta,)`` for all events.
-        progress: Called with the part that is done.
+        progress: Called with the fraction that is done.
 
     Returns:
         Shape ``(n_events,)``, nats.
     """
-    values = np.empty(len(x))
-    for start in range(0, len(x), PIECE):
-        rows = slice(start, start + PIECE)
-        point = theta if theta.ndim == 1 else theta[rows]
-        values[rows] = density.log_prob(x[rows], point if density.theta_names else None)
-        report(progress, min(1.0, (start + PIECE) / len(x)))
-    return values
+
+    def evaluate(rows: np.ndarray, _: int) -> np.ndarray:
+        return density.log_prob(x[rows], (theta if theta.ndim == 1 else theta[rows]) if density.theta_names else None)
+
+    return _in_pieces(evaluate, len(x), progress)
+
+
+def uniform_numbers(density: Density, sample: EventSample, *, seed: int = 0, progress: Progress = None) -> np.ndarray:
+    """Map of events to uniform numbers, see :meth:`zfit_egmm.Density.to_uniform`, piece by piece.
+
+    Args:
+        density: The density.
+        sample: The events.
+        seed: Seed of the places of discrete values in their cells.
+        progress: Called with the fraction that is done.
+
+    Returns:
+        Shape ``(n_events, n_observables)``.
+    """
+
+    def transform(rows: np.ndarray, number: int) -> np.ndarray:
+        theta = sample.theta[rows] if sample.theta_names else None
+        return density.to_uniform(sample.x[rows], theta, seed=seed + number)
+
+    return _in_pieces(transform, len(sample), progress)
 
 
 def subsample(sample: EventSample, n_events: int, *, seed: int = 0) -> EventSample:
@@ -112,13 +129,23 @@ def subsample(sample: EventSample, n_events: int, *, seed: int = 0) -> EventSamp
     return sample.select(np.random.default_rng(seed).choice(sample.n_events, n_events, replace=False))
 
 
-def report(progress: Progress, fraction: float) -> None:
+def _in_pieces(function: Callable[[np.ndarray, int], np.ndarray], n_events: int, progress: Progress) -> np.ndarray:
+    """Results of a function of row numbers, and of the number of the piece, for one piece after the other."""
+    pieces = np.array_split(np.arange(n_events), max(1, -(-n_events // PIECE)))
+    results = []
+    for number, rows in enumerate(pieces):
+        results.append(function(rows, number))
+        advance(progress, (number + 1) / len(pieces))
+    return np.concatenate(results)
+
+
+def advance(progress: Progress, fraction: float) -> None:
     """Tell how much is done, if anyone wants to know."""
     if progress is not None:
         progress(float(fraction))
 
 
-def part(progress: Progress, start: float, stop: float) -> Progress:
+def within(progress: Progress, start: float, stop: float) -> Progress:
     """Progress of a piece of work that takes the whole from ``start`` to ``stop``."""
     if progress is None:
         return None

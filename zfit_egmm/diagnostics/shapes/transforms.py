@@ -9,21 +9,26 @@ polynomials; a binned test stands beside them.
 from __future__ import annotations
 
 import itertools
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 
 import numpy as np
 from scipy.special import ndtri
 
 from zfit_egmm.density.base import Density
-from zfit_egmm.diagnostics.chi_square import ChiSquare, smallest_of, weighted_mean
-from zfit_egmm.diagnostics.comparison import PIECE, Progress, check_match, part, report
-from zfit_egmm.diagnostics.slices import ThetaSlice, theta_slices
-from zfit_egmm.diagnostics.smooth import TAIL, polynomials, product_test, uniformity_test
+from zfit_egmm.diagnostics.entry import Content, Entry, Finding, Judge, Table, Task, Threshold, figures, with_error
+from zfit_egmm.diagnostics.entry.json_numbers import without
+from zfit_egmm.diagnostics.samples import Progress, advance, check_match, uniform_numbers, within
+from zfit_egmm.diagnostics.statistics.chi_square import ChiSquare, smallest_of
+from zfit_egmm.diagnostics.statistics.means import weighted_mean
+from zfit_egmm.diagnostics.statistics.slices import ThetaSlice, theta_slices
+from zfit_egmm.diagnostics.statistics.smooth import TAIL, polynomials, product_test, uniformity_test
 from zfit_egmm.events.sample import EventSample
 from zfit_egmm.observables import Observable
 
-N_BINS = 20
-SMALLEST = 1e-9
+N_BINS = 20  # bins of a transform
+MOST_PAIRS = 15  # pairs of factors in the table
+SMALLEST = 1e-9  # transforms stay so far from zero and one, so that normal scores are finite
 
 
 @dataclass(frozen=True)
@@ -142,25 +147,26 @@ def calibration(density: Density, sample: EventSample, *, seed: int = 0, progres
         density: The density, with a map to uniform numbers, see :meth:`zfit_egmm.Density.to_uniform`.
         sample: Simulated events that it was not trained with.
         seed: Seed of the random places of discrete values.
-        progress: Called with the part that is done.
+        progress: Called with the fraction that is done.
 
     Returns:
         Tests of every factor, pair of factors, parameter and slice, and a p-value of all together.
 
     Raises:
         ValueError: If the density and the sample do not match.
-        TypeError: If the density has no conditional factors.
+        TypeError: If the density has no map to uniform numbers.
     """
-    transforms = _transforms(density, sample, seed, part(progress, 0.0, 0.6))
+    check_match(density, sample)
+    transforms = uniform_numbers(density, sample, seed=seed, progress=within(progress, 0.0, 0.6))
     observables = density.observables
     factors = tuple(_factor(o, u, sample) for o, u in zip(observables, transforms.T, strict=True))
-    report(progress, 0.7)
+    advance(progress, 0.7)
     values = [polynomials(u) for u in transforms.T]
     pairs = tuple(
         _pair((observables[i], observables[j]), values[i], values[j], sample)
         for i, j in itertools.combinations(range(len(values)), 2)
     )
-    report(progress, 0.85)
+    advance(progress, 0.85)
     thetas = tuple(
         ThetaCalibration(observable, name, product_test(own, _theta_polynomials(column), sample))
         for name, column in zip(sample.theta_names, sample.theta.T, strict=True)
@@ -172,22 +178,10 @@ def calibration(density: Density, sample: EventSample, *, seed: int = 0, progres
         for which in theta_slices(sample)
         for observable, u in zip(observables, transforms.T, strict=True)
     )
-    report(progress, 1.0)
+    advance(progress, 1.0)
     tests = [*(f.smooth for f in factors), *(pair.test for pair in pairs), *(theta.test for theta in thetas)]
     p_value = smallest_of([test.p_value for test in tests])
     return Calibration(factors, pairs, thetas, slices, p_value, len(sample))
-
-
-def _transforms(density: Density, sample: EventSample, seed: int, progress: Progress) -> np.ndarray:
-    """Transforms of all factors, shape ``(n_events, n_observables)``, piece by piece."""
-    check_match(density, sample)
-    result = np.empty_like(sample.x)
-    for number, start in enumerate(range(0, len(sample), PIECE)):
-        rows = slice(start, start + PIECE)
-        theta = sample.theta[rows] if sample.theta_names else None
-        result[rows] = density.to_uniform(sample.x[rows], theta, seed=seed + number)
-        report(progress, min(1.0, (start + PIECE) / len(sample)))
-    return result
 
 
 def _theta_polynomials(column: np.ndarray) -> np.ndarray:
@@ -249,3 +243,111 @@ def _slice(observable: Observable, which: ThetaSlice, u: np.ndarray, sample: Eve
 def _normal_score(u: np.ndarray) -> np.ndarray:
     """Standard normal values of the same probability."""
     return ndtri(np.clip(u, SMALLEST, 1 - SMALLEST))
+
+
+class CalibrationEntry(Entry):
+    name = "calibration"
+    title = "Calibration of the factors"
+    reading = (
+        "Which fraction of the model lies below each simulated event, one observable given those before and theta. "
+        "The bands hold 68 and 95 % of the bins of a right model. A slope is a shift; a hump in the middle means "
+        "that the model is too wide, a dip that it is too narrow."
+    )
+    good = "flat histograms, shifts that agree with 0 and widths that agree with 1."
+    cost = 2.0
+    thresholds = (
+        Threshold("shift", 0.05, "shift of a conditional factor in units of its width"),
+        Threshold("width", 0.05, "relative error of the width of a conditional factor"),
+        Threshold("calibration_p_value", None, "smallest p-value of the calibration"),
+    )
+    keys = ("calibration_p_value", "calibration")
+
+    def why_not(self, task: Task) -> str | None:
+        """Skipped without a map to uniform numbers, which one event is enough to find out."""
+        try:
+            uniform_numbers(task.density, task.sample.select(np.arange(1)))
+        except TypeError as error:
+            return f"a density of the kind {type(task.density).__name__} has no map to uniform numbers: {error}"
+        return super().why_not(task)
+
+    def run(self, task: Task) -> Calibration:
+        """With all events."""
+        return calibration(task.density, task.sample, seed=task.seed, progress=task.progress)
+
+    def findings(self, result: Calibration, judge: Judge) -> list[Finding]:
+        shifted = max(result.factors, key=lambda factor: abs(factor.shift))
+        what = f"lies off by {shifted.shift:+.3f} +- {shifted.shift_error:.3f} widths of the model"
+        found = [_effect(judge, "shift", shifted, abs(shifted.shift), shifted.shift_error, what)]
+        wide = max(result.factors, key=lambda factor: abs(factor.width - 1))
+        what = f"has {wide.width:.3f} +- {wide.width_error:.3f} times the width of the model"
+        found.append(_effect(judge, "width", wide, abs(wide.width - 1), wide.width_error, what))
+        return [*found, judge.p_value("calibration_p_value", result.p_value, "the calibration")]
+
+    def numbers(self, result: Calibration) -> tuple[float, list[dict]]:
+        return result.p_value, [without(factor, "histogram", "histogram_error") for factor in result.factors]
+
+    def content(self, result: Calibration) -> Content:
+        worst = sorted(result.pairs, key=lambda pair: pair.test.p_value)[:MOST_PAIRS]
+        pairs = [
+            (
+                " and ".join(observable.name for observable in pair.observables),
+                with_error(pair.correlation, pair.error, sign="+"),
+                f"{pair.test.p_value:.2g}",
+            )
+            for pair in worst
+        ]
+        thetas = [(one.observable.name, one.theta_name, f"{one.test.p_value:.2g}") for one in result.thetas]
+        return Content(
+            panels=[plot_transforms(replace(result, factors=(factor,))) for factor in result.factors],
+            tables=[
+                _table_of_factors(result.factors),
+                Table("Pairs of factors, smallest p-values", ("observables", "correlation", "p-value"), pairs),
+                Table("Dependence on theta that the model lacks", ("observable", "theta", "p-value"), thetas),
+            ],
+        )
+
+
+def _effect(judge: Judge, threshold: str, factor: FactorCalibration, value: float, error: float, what: str) -> Finding:
+    name = factor.observable.name
+    text = f"The simulation of {name}, given the observables before, {what}, which is the largest difference."
+    return judge.effect(threshold, value, error, text, of_many=True)
+
+
+def _table_of_factors(factors: Sequence[FactorCalibration]) -> Table:
+    header = ("observable", "shift / width", "width", "lowest 1 %", "highest 1 %", "p, smooth", "p, binned")
+    rows = [
+        (
+            one.observable.name,
+            with_error(one.shift, one.shift_error, sign="+"),
+            with_error(one.width, one.width_error),
+            *(f"{with_error(100 * t, 100 * e)} %" for t, e in zip(one.tails, one.tail_errors, strict=True)),
+            f"{one.smooth.p_value:.2g}",
+            f"{one.binned.p_value:.2g}",
+        )
+        for one in factors
+    ]
+    return Table("Factors", header, rows)
+
+
+def plot_transforms(result: Calibration) -> figures.Figure:
+    """Probability integral transforms of the factors, one panel each, with the band of a right model."""
+    figure, cells = figures.grid_of_panels(len(result.factors), panel=(3.2, 2.6))
+    for cell, factor in zip(cells, result.factors, strict=True):
+        _plot_factor(figure.add_subplot(cell), factor)
+    return figure
+
+
+def _plot_factor(axes: figures.Axes, factor: FactorCalibration) -> None:
+    n_bins = len(factor.histogram)
+    edges, density, error = np.linspace(0, 1, n_bins + 1), factor.histogram * n_bins, factor.histogram_error * n_bins
+    for number, grey in ((2, "0.9"), (1, "0.75")):
+        axes.stairs(1 + number * error, edges, baseline=1 - number * error, fill=True, color=grey)
+    axes.stairs(density, edges, color=figures.MODEL, baseline=None)
+    reach = 1.2 * max(np.max(np.abs(density - 1)), 3 * error.max())
+    axes.set_ylim(1 - reach, 1 + 2 * reach)
+    axes.set_xlim(0, 1)
+    axes.set_xlabel(f"CDF of {factor.observable.name} given those before")
+    axes.set_ylabel("simulation / model")
+    text = f"p = {factor.smooth.p_value:.2g}\nshift {factor.shift:+.3f} +- {factor.shift_error:.3f}\n"
+    text += f"width {factor.width:.3f} +- {factor.width_error:.3f}"
+    axes.text(0.03, 0.96, text, transform=axes.transAxes, va="top", fontsize=8)

@@ -1,0 +1,1 @@
+"""Do events of a density look like simulated ones? Spectra, distances, classifiers, conditional factors."""

@@ -1,0 +1,1 @@
+"""Numbers of weighted events: bins, means, tests that means vanish, areas under ROC curves, slices of theta."""
