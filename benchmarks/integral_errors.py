@@ -31,6 +31,7 @@ from zfit_egmm.coordinates.theta import ThetaScaling
 from zfit_egmm.density import points
 from zfit_egmm.density.region import Region
 from zfit_egmm.families.egmm.autoregressive import Autoregressive
+from zfit_egmm.families.egmm.density import MixtureDensity
 from zfit_egmm.families.egmm.networks import SmoothNetwork
 
 N_OBSERVABLES = (4, 8)
@@ -53,7 +54,7 @@ def random_density(n_observables: int, has_theta: bool, seed: int) -> Density:
     scaling = ThetaScaling(((-1.0, 1.0),) if has_theta else ())
     projections = tuple(build_projection(one, rng.normal(0, 1.2, 4000).clip(-3.9, 3.9)) for one in observables)
     autoregressive = Autoregressive(observables, network, scaling.n_theta, ranges, projections)
-    return Density(
+    return MixtureDensity(
         observables,
         ("shift",) if has_theta else (),
         scaling,

@@ -5,6 +5,7 @@ from __future__ import annotations
 import gc
 import os
 import sys
+import warnings
 from collections.abc import Callable
 
 os.environ.setdefault("ZFIT_DISABLE_TF_WARNINGS", "1")
@@ -17,6 +18,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 from command_line import Result
+from filelock import FileLock
 
 from zfit_egmm import Density, EventSample, Observable, TrainingConfig, train
 from zfit_egmm.demo import toy
@@ -37,6 +39,13 @@ def pytest_collection_modifyitems(items):
             item.add_marker(skip)
 
 
+@pytest.fixture(autouse=True, scope="module")
+def _free_graphs():
+    yield
+    # The graphs of a module hold on to each other, some hundred megabytes of them.
+    gc.collect()
+
+
 @pytest.fixture(autouse=True)
 def _fresh_zfit():
     yield
@@ -52,9 +61,30 @@ def toy_sample() -> EventSample:
 
 
 @pytest.fixture(scope="session")
-def toy_density(toy_sample) -> Density:
+def trained(tmp_path_factory) -> Callable[..., Density]:
+    """Trains a density once for all processes of a test run."""
+    folder = tmp_path_factory.getbasetemp()
+    if "PYTEST_XDIST_WORKER" in os.environ:
+        folder = folder.parent
+
+    def once(name: str, sample: EventSample, **options) -> Density:
+        path = folder / f"{name}.egmm"
+        with FileLock(f"{path}.lock"):
+            if not path.exists():
+                with warnings.catch_warnings():
+                    warnings.filterwarnings("ignore", "Doubtful events")
+                    train(sample, TrainingConfig.preset("fast", **options), progress=False).save(path)
+        density = Density.load(path)
+        density.source = None
+        return density
+
+    return once
+
+
+@pytest.fixture(scope="session")
+def toy_density(toy_sample, trained) -> Density:
     """Four observables given two parameters."""
-    return train(toy_sample, TrainingConfig.preset("fast", seed=1, epochs=6), progress=False)
+    return trained("toy", toy_sample, seed=1, epochs=6)
 
 
 @pytest.fixture(scope="session")
@@ -77,8 +107,8 @@ def mixed_sample() -> EventSample:
 
 
 @pytest.fixture(scope="session")
-def mixed_density(mixed_sample) -> Density:
-    return train(mixed_sample, TrainingConfig.preset("fast", seed=2, epochs=5), progress=False)
+def mixed_density(mixed_sample, trained) -> Density:
+    return trained("mixed", mixed_sample, seed=2, epochs=5)
 
 
 @pytest.fixture(scope="session")
@@ -90,22 +120,22 @@ def h4l_events():
 
 
 @pytest.fixture(scope="session")
-def h4l_density(h4l_events) -> Density:
+def h4l_density(h4l_events, trained) -> Density:
     """Five observables of H -> 4l given the CP-mixing theta."""
-    return train(h4l_events.signal, TrainingConfig.preset("fast", seed=1, epochs=4), progress=False)
+    return trained("h4l", h4l_events.signal, seed=1, epochs=4)
 
 
 @pytest.fixture(scope="session")
-def h4l_background(h4l_events) -> Density:
-    return train(h4l_events.background, TrainingConfig.preset("fast", seed=1, epochs=4), progress=False)
+def h4l_background(h4l_events, trained) -> Density:
+    return trained("h4l_background", h4l_events.background, seed=1, epochs=4)
 
 
 @pytest.fixture(scope="session")
-def plain_density() -> Density:
+def plain_density(trained) -> Density:
     """One observable, no theta."""
     rng = np.random.default_rng(3)
     x = rng.triangular(0, 2, 10, size=(4000, 1))
-    return train(EventSample([Observable("mass", 0, 10)], x), TrainingConfig.preset("fast", epochs=8), progress=False)
+    return trained("plain", EventSample([Observable("mass", 0, 10)], x), epochs=8)
 
 
 @pytest.fixture(params=["toy", "mixed", "plain"])

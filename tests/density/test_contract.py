@@ -8,8 +8,8 @@ import pickle
 import numpy as np
 import pytest
 import tensorflow as tf
+from box_integral import integral_over_the_box
 from scipy.integrate import quad
-from scipy.stats import qmc
 
 from zfit_egmm import EventSample, Observable, SmoothNetwork, TrainingConfig, train
 from zfit_egmm.families.egmm.networks import categorical_conditioner, mixture_conditioner
@@ -17,26 +17,6 @@ from zfit_egmm.families.egmm.networks import categorical_conditioner, mixture_co
 
 def _box(density):
     return np.array([observable.limits for observable in density.observables])
-
-
-def _integral(density, theta, m, seed):
-    """Integral over the box from scrambled Sobol points, denser where events are.
-
-    Each axis follows a histogram of events, mixed with a uniform distribution. Nothing of the density enters but its
-    values.
-    """
-    events = density.sample(20_000, theta, seed=seed)
-    positions = qmc.Sobol(events.shape[1], seed=seed).random_base2(m)
-    x, log_proposal = np.empty_like(positions), np.zeros(len(positions))
-    for axis, (low, high) in enumerate(_box(density)):
-        inner = np.quantile(events[:, axis], np.linspace(0, 1, 101)[1:-1])
-        edges = np.unique(np.concatenate([inner, np.linspace(low, high, 21)]))
-        heights = np.histogram(events[:, axis], edges)[0] / len(events) + 0.3 * np.diff(edges) / (high - low)
-        below = np.concatenate([[0.0], np.cumsum(heights) / heights.sum()])
-        x[:, axis] = np.interp(positions[:, axis], below, edges)
-        cells = np.clip(np.searchsorted(below, positions[:, axis], side="right") - 1, 0, len(heights) - 1)
-        log_proposal += np.log((np.diff(below) / np.diff(edges))[cells])
-    return np.exp(density.log_prob(x, theta) - log_proposal).mean()
 
 
 def test_integrates_to_one_by_quadrature_in_one_dimension(plain_density):
@@ -51,7 +31,7 @@ def test_integrates_to_one_by_quadrature_in_one_dimension(plain_density):
 def test_integrates_to_one_by_quasi_monte_carlo(name, m, request):
     density = request.getfixturevalue(f"{name}_density")
     theta = [0.6 * low + 0.4 * high for low, high in density.theta_range]
-    estimates = [_integral(density, theta, m, seed) for seed in range(8)]
+    estimates = [integral_over_the_box(density, theta, m, seed) for seed in range(8)]
     error = np.std(estimates, ddof=1) / np.sqrt(len(estimates))
     # The error of a few scramblings is itself uncertain where the density has spikes at the ends of a range.
     assert error < 5e-4

@@ -100,11 +100,7 @@ def _forge_array(rng, arrays):
     return f"{name} {change}"
 
 
-# Overflowing scalings of theta, absurd widths and complex slopes still load: remove the marks once they do not.
-LOADED = pytest.mark.xfail(reason="some numbers that make no sense are found out in use only")
-
-
-@pytest.mark.parametrize("part", [*(pytest.param(part, marks=LOADED) for part in range(3)), 3])
+@pytest.mark.parametrize("part", range(4))
 @pytest.mark.filterwarnings("ignore")
 def test_a_forgery_is_refused_when_loaded_or_is_a_density_like_others(content, part, tmp_path):
     outcomes = {"refused": 0, "loaded": 0}

@@ -7,6 +7,7 @@ import pickle
 import numpy as np
 import pytest
 import tensorflow as tf
+from box_integral import integral_over_the_box
 from scipy.stats import kstest, qmc
 
 from zfit_egmm import (
@@ -51,9 +52,7 @@ def mixture_of(observables, seed: int) -> MixtureDensity:
     rng = np.random.default_rng(seed)
     network = SmoothNetwork(hidden=(6, 5), n_components=3)
     scaling = ThetaScaling(((-1.0, 1.0),))
-    projections = tuple(
-        build_projection(one, one.low + (one.high - one.low) * rng.beta(2, 2, 3000)) for one in observables
-    )
+    projections = tuple(build_projection(one, rng.uniform(one.low, one.high, 3000)) for one in observables)
     ranges = ((-4.5, 4.5),) * len(observables)
     networks = Autoregressive(tuple(observables), network, 1, ranges, projections)
     weights = [
@@ -86,19 +85,21 @@ def test_nothing_lies_beyond_and_the_integral_is_one(case, points):
     name, density = case
     p = np.exp(density.log_prob(points, THETA))
     assert np.all(p[BEYOND[name](*points.T)] == 0)
-    # The points know it to 3e-3; a density without the masses between limits misses by more than a tenth.
-    assert p.mean() * VOLUME == pytest.approx(1, abs=5e-3)
+    estimates = [integral_over_the_box(density, THETA, 14, seed) for seed in range(4)]
+    # A density without the masses between limits misses by more than a tenth.
+    assert np.mean(estimates) == pytest.approx(1, abs=max(4 * np.std(estimates), 5e-3))
+    assert np.std(estimates) < 0.01
     events = density.sample(20_000, THETA, seed=1)
     assert not BEYOND[name](*events.T).any()
     low, high = density.axes.box
     assert np.all((events >= low) & (events <= high))
 
 
-def test_without_the_masses_between_limits_the_integral_is_wrong(points, monkeypatch):
+def test_without_the_masses_between_limits_the_integral_is_wrong(monkeypatch):
     transformation = Transformation(OBSERVABLES, STEPS["difference"])
     density = TransformedDensity(mixture_of(transformation.target, 1), transformation)
     monkeypatch.setattr(density, "_leaking", [])
-    assert abs(np.exp(density.log_prob(points, THETA)).mean() * VOLUME - 1) > 0.1
+    assert abs(integral_over_the_box(density, THETA, 14, 0) - 1) > 0.1
 
 
 def test_parts_of_the_box_marginals_and_events_follow_the_density(case, points):
@@ -267,7 +268,7 @@ def test_a_rotation_takes_out_correlations_and_keeps_ends():
     density = train(sample, config, progress=False)
     events = density.sample(20_000, seed=1)
     assert np.all((events >= [-1, 0]) & (events <= [1, 4]))
-    assert np.corrcoef(events.T)[0, 1] == pytest.approx(np.corrcoef(x.T)[0, 1], abs=0.02)
+    assert np.corrcoef(events.T)[0, 1] == pytest.approx(np.corrcoef(x.T)[0, 1], abs=0.06)
     with pytest.raises(TypeError, match="no conditional distributions"):
         density.to_uniform(events)
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from zfit_egmm.training.prepare import prepare
 
 from zfit_egmm import EventSample, Observable
 from zfit_egmm.cli.config import TrainFile
@@ -86,11 +85,11 @@ def test_the_bootstrap_draws_whole_events(sample):
 
 
 def test_the_training_knows_how_many_events_there_are(sample):
-    prepared = prepare(sample, TrainingConfig(seed=4))
+    prepared = TrainingConfig(seed=4).settings.prepare(sample, TrainingConfig(seed=4))
     assert len(prepared.training) == 9 * 1700
     assert prepared.effective_events <= 1700
     assert prepared.rows_per_event == pytest.approx(9)
-    values, held = (set(events.u[:, 0].tolist()) for events in (prepared.training, prepared.validation))
+    values, held = (set(events.arrays[0][:, 0].tolist()) for events in (prepared.training, prepared.validation))
     assert not values & held
 
 
@@ -98,9 +97,10 @@ def test_a_projection_is_that_of_the_events_not_of_their_copies():
     once = reweighted().select(reweighted().theta[:, 0] == 0)
     nine = EventSample([X, Y], np.tile(once.x, (9, 1)), theta=np.repeat(THETA, len(once)), theta_names=("c",))
     config = TrainingConfig(validation_fraction=0.0)
-    first, second = (prepare(entry, config).projections[0] for entry in (once.split(0.9, 0.1)[0], nine))
+    first, second = (config.settings.prepare(entry, config).projections[0] for entry in (once.split(0.9, 0.1)[0], nine))
     assert abs(len(first.knots_x) - len(second.knots_x)) < 0.2 * len(first.knots_x)
-    alone = prepare(EventSample([X, Y], once.x, theta=np.linspace(-1, 1, 2000), theta_names=("c",)), config)
+    spread = EventSample([X, Y], once.x, theta=np.linspace(-1, 1, 2000), theta_names=("c",))
+    alone = config.settings.prepare(spread, config)
     np.testing.assert_allclose(second.knots_u, alone.projections[0].knots_u, atol=1e-9)
 
 

@@ -8,10 +8,10 @@ import numpy as np
 import pytest
 
 from zfit_egmm import EventSample, Observable, TrainingConfig, train
-from zfit_egmm.diagnostics import evaluation
+from zfit_egmm.diagnostics.report import evaluation
 from zfit_egmm.diagnostics.report.summary import provenance
 from zfit_egmm.diagnostics.shapes.classifier import classifier_test
-from zfit_egmm.training import prepare
+from zfit_egmm.training import check_sample
 from zfit_egmm.training.config import resolve
 from zfit_egmm.training.ensemble import train_ensemble
 from zfit_egmm.training.sample_checks import gap_error, runaway
@@ -47,7 +47,7 @@ def test_doubts_are_a_warning_or_lines_before_the_training_and_in_the_verdict(sa
     def stop(*_):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("zfit_egmm.training.train.prepare", stop)
+    monkeypatch.setattr("zfit_egmm.families.egmm.settings.MixtureModel", stop)
     with pytest.warns(UserWarning, match=TOLD), pytest.raises(KeyboardInterrupt):
         train(sample, QUICK, progress=False)
     with warnings.catch_warnings():
@@ -68,15 +68,15 @@ def test_members_of_an_ensemble_name_the_doubts_of_the_whole_sample(sample):
 def test_the_network_fits_the_number_of_events():
     # 12,000 independent events would have a larger one.
     copied, config = _copied(4000), TrainingConfig()
-    events = prepare.prepare(copied, config)
+    events = config.settings.prepare(copied, config)
     one = _copied(4000).independent()
-    expected = resolve(config, len(one), one.effective_events).network
-    assert resolve(config, len(events.training), events.effective_events).network == expected
-    assert resolve(config, len(events.training), len(events.training)).network != expected
+    expected = resolve(config, len(one), one.effective_events).model
+    assert resolve(config, len(events.training), events.effective_events).model == expected
+    assert resolve(config, len(events.training), len(events.training)).model != expected
 
 
 def test_held_out_comparisons_use_one_row_of_each_event(density, monkeypatch):
-    monkeypatch.setattr(evaluation, "STAGES", evaluation.STAGES[:1])
+    monkeypatch.setattr(evaluation, "ENTRIES", evaluation.ENTRIES[:1])
     held = _copied(600)
     with pytest.raises(ValueError, match=r"the 1800 rows of the sample are 600 simulated events.*sample.independent"):
         classifier_test(density, held)
@@ -108,7 +108,7 @@ def test_a_loss_that_ran_away_is_told_from_a_good_one_and_from_outliers():
 
 def test_a_training_whose_loss_runs_away_says_that_and_not_over_fitting(monkeypatch):
     # The check before the training is switched off: at c = 1 the weights sum to a negative number.
-    monkeypatch.setattr(prepare, "check_weights", lambda _: None)
+    monkeypatch.setattr(check_sample, "check_weights", lambda _: None)
     rng = np.random.default_rng(4)
     theta = rng.choice([-1.0, 0.0, 1.0], 12_000)
     x = rng.normal(0.5 * theta, 1).clip(-4.9, 4.9)

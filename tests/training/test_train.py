@@ -12,7 +12,7 @@ from zfit_egmm import Density, EventSample, MixtureSettings, Observable, SmoothN
 from zfit_egmm.archive import ModelFileError
 from zfit_egmm.training import steps
 from zfit_egmm.training.interruption import Interrupted, Interruption
-from zfit_egmm.training.record import FactorState, History, summarise
+from zfit_egmm.training.record import History, PartState, summarise
 
 CHILD = """
 import signal
@@ -128,7 +128,7 @@ def test_over_fitting_and_lack_of_time_are_said_in_words():
         history.add(1.0, 1e-3, [loss - 0.1], [loss])
     text = summarise(
         history,
-        factors=[FactorState(best_loss=1.0, best_epoch=20, stopped="time")],
+        states=[PartState(best_loss=1.0, best_epoch=20, stopped="time")],
         training_loss=[0.9],
         gap_error=0.01,
         seconds=20,
@@ -146,10 +146,10 @@ def test_a_flat_loss_is_no_convergence_if_most_of_the_epochs_are_missing(planned
     history = History(("x",))
     for _ in range(20):
         history.add(1.0, 1e-3, [1.0], [1.0])
-    factors = [FactorState(best_loss=1.0, best_epoch=20, stopped="time")]
+    factors = [PartState(best_loss=1.0, best_epoch=20, stopped="time")]
     summary = summarise(
         history,
-        factors=factors,
+        states=factors,
         training_loss=[1.0],
         gap_error=0.01,
         seconds=20,

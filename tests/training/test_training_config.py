@@ -9,7 +9,8 @@ import pytest
 from zfit_egmm import MixtureSettings, Observable, TrainingConfig
 from zfit_egmm.families.egmm.autoregressive import Autoregressive
 from zfit_egmm.families.egmm.networks import PaperNetwork, SmoothNetwork
-from zfit_egmm.training.config import preset_names, resolve, validation_fraction
+from zfit_egmm.training.config import preset_names, resolve
+from zfit_egmm.training.split import validation_fraction
 
 FOUR = tuple(Observable(name, 0, 1) for name in "abcd")
 

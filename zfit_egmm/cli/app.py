@@ -133,12 +133,13 @@ def info(
     as_json: Annotated[bool, typer.Option("--json", help="Print the manifest as JSON.")] = False,
 ) -> None:
     """Show what a model describes, how it was trained, and whether its training went well."""
+    from zfit_egmm import archive
     from zfit_egmm.cli.output import print_model
-    from zfit_egmm.density.files import described, load_density
+    from zfit_egmm.density.files import FORMAT_VERSION, KIND, load_density
 
     density = load_density(model)
     if as_json:
-        typer.echo(json.dumps(described(density)[0], indent=2))
+        typer.echo(json.dumps(archive.read(model, kind=KIND, version=FORMAT_VERSION)[0], indent=2))
     else:
         print_model(density, model)
 

@@ -69,7 +69,7 @@ class FromModel:
         """
         likelihood = self._likelihood
         with likelihood.restored():
-            likelihood.set_values(true)
+            likelihood.set_values({name: true[name] for name in likelihood.names if name in true})
             negative = {index for index, part in likelihood.flat if float(part.coefficient()) < 0}
             for index in sorted(negative):
                 covering_sample(likelihood.models[index], N_PLACES, 0)
