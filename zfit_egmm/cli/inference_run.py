@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import functools
 import json
-import math
 from collections.abc import Mapping, Sequence
-from dataclasses import is_dataclass
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +15,7 @@ from rich.table import Table
 from zfit_egmm.archive import check_output_folder
 from zfit_egmm.cli.analysis import read_analysis
 from zfit_egmm.cli.analysis_model import Analysis, build, held_out, make_loss, make_toy_fit
+from zfit_egmm.diagnostics.entry.json_numbers import plain
 from zfit_egmm.inference import (
     Likelihood,
     Minimum,
@@ -57,7 +56,7 @@ def run_fit(config: Path, out: Path, *, overwrite: bool) -> None:
         console.print(f"note: {note}")
     _write(
         folder / "fit.json",
-        {**_as_json(best), "intervals": intervals, "notes": [*_undeclared(analysis), *notes], **_inputs(analysis)},
+        {**plain(best), "intervals": intervals, "notes": [*_undeclared(analysis), *notes], **_inputs(analysis)},
     )
     from zfit_egmm.pdf.plots import plot_fit
 
@@ -107,7 +106,7 @@ def run_scan(
         figure = plot_contours(found)
     for note in found.notes:
         console.print(f"note: {note}")
-    _write(folder / "scan.json", {**_as_json(found), **_inputs(analysis)})
+    _write(folder / "scan.json", {**plain(found), **_inputs(analysis)})
     _save(figure, folder / "scan")
     console.print(f"wrote {folder}/scan.json, scan.pdf and scan.png")
 
@@ -200,7 +199,7 @@ def run_coverage(
     results = run_toy_campaign(config, path, n_toys, at, interest, workers, from_events=from_events)
     found = coverage(results)
     tell_toys(results, path)
-    _write(folder / "coverage.json", _as_json(found))
+    _write(folder / "coverage.json", plain(found))
     _save(plot_coverage(found), folder / "coverage")
     print_ = Console(highlight=False).print
     print_(f"wrote {folder}/coverage.json, coverage.pdf and coverage.png")
@@ -308,22 +307,7 @@ def _point(text: str) -> dict[str, float]:
 
 
 def _write(path: Path, content: Any) -> None:
-    path.write_text(json.dumps(_as_json(content), indent=2) + "\n")
-
-
-def _as_json(value: Any) -> Any:
-    """Dataclasses and arrays as what JSON can hold; numbers that are not finite as null."""
-    if is_dataclass(value) and not isinstance(value, type):
-        return {name: _as_json(getattr(value, name)) for name in value.__dataclass_fields__}
-    if isinstance(value, Mapping):
-        return {str(key): _as_json(entry) for key, entry in value.items()}
-    if isinstance(value, list | tuple | np.ndarray):
-        return [_as_json(entry) for entry in value]
-    if isinstance(value, np.generic):
-        return _as_json(value.item())
-    if isinstance(value, float) and not math.isfinite(value):
-        return None
-    return value
+    path.write_text(json.dumps(plain(content), indent=2) + "\n")
 
 
 def _save(figure: Any, stem: Path) -> None:

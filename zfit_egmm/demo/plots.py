@@ -11,7 +11,7 @@ from zfit_egmm.demo.fit import DemoFit
 FORMATS = ("png", "pdf")
 
 
-def draw_profile(fit: DemoFit, injected: float, stem: Path) -> None:
+def plot_demo_profile(fit: DemoFit, injected: float, stem: Path) -> None:
     """Profile likelihood of theta with the best fit, its interval and the injected value."""
     from matplotlib.figure import Figure
 
@@ -35,7 +35,7 @@ def draw_profile(fit: DemoFit, injected: float, stem: Path) -> None:
     save(figure, stem)
 
 
-def draw_training(histories: dict[str, list[dict]], stem: Path) -> None:
+def plot_training(histories: dict[str, list[dict]], stem: Path) -> None:
     """Training and validation loss per epoch, one panel per density."""
     from matplotlib.figure import Figure
 

@@ -16,7 +16,7 @@ from rich.table import Table
 from zfit_egmm.archive import check_output_folder
 from zfit_egmm.demo.events import DemoEvents, load_events
 from zfit_egmm.demo.fit import DemoFit, fit
-from zfit_egmm.demo.plots import draw_profile, draw_training, save
+from zfit_egmm.demo.plots import plot_demo_profile, plot_training, save
 from zfit_egmm.density.base import Density
 from zfit_egmm.events.root import write_columns, write_trees
 from zfit_egmm.events.sample import EventSample
@@ -138,8 +138,8 @@ def _draw(folder: Path, events: DemoEvents, signal: Density, background: Density
     }
     figure = plot_fit(signal.observables, events.data, components, data_label="pseudo-data", labels=LABELS)
     save(figure, folder / "observables")
-    draw_profile(result, INJECTED["theta"], folder / "profile_theta")
-    draw_training(
+    plot_demo_profile(result, INJECTED["theta"], folder / "profile_theta")
+    plot_training(
         {"signal": signal.training["history"], "background": background.training["history"]}, folder / "training"
     )
 

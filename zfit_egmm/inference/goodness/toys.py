@@ -11,12 +11,12 @@ from zfit_egmm.inference.goodness.projections import Projection, chi_square, pro
 from zfit_egmm.inference.likelihood.asimov import covering_sample
 from zfit_egmm.inference.likelihood.components import traced_density
 from zfit_egmm.inference.likelihood.loss import Likelihood
-from zfit_egmm.inference.likelihood.minimum import as_likelihood, check_values, fit
-from zfit_egmm.inference.toys.sources import FromModel, draw_toy
-from zfit_egmm.inference.toys.toy_fit import Row, ToyFit
+from zfit_egmm.inference.likelihood.minimum import fit
+from zfit_egmm.inference.toys.model_toys import ModelToys
+from zfit_egmm.inference.toys.toy_fit import Row
 
 
-class ProjectionToys:
+class ProjectionToys(ModelToys):
     """Toys whose chi-squares in projections are wanted.
 
     A row of results has ``chi_square_0``, ``chi_square_1`` and so on for the projections.
@@ -43,9 +43,8 @@ class ProjectionToys:
         seed: int,
         starts: Sequence[Mapping[str, float]] = (),
     ) -> None:
-        self.likelihood = as_likelihood(loss)
-        self._fitted, self._n_reference, self._seed, self._starts = dict(fitted), n_reference, seed, tuple(starts)
-        self._source = FromModel(self.likelihood)
+        super().__init__(loss, starts)
+        self._fitted, self._n_reference, self._seed = dict(fitted), n_reference, seed
         with self.likelihood.restored():
             self.likelihood.set_values(fitted)
             self._references = [
@@ -57,18 +56,9 @@ class ProjectionToys:
 
     def describe(self) -> dict[str, Any]:
         """What decides the results, for the head of their file."""
-        same = ToyFit(self.likelihood, starts=self._starts).describe()
-        own = {"fitted": self._fitted, "n_reference": self._n_reference, "reference_seed": self._seed}
-        return {**same, **own, "kind": "goodness of fit", "nominal": {}}
-
-    def check(self, point: Mapping[str, float]) -> None:
-        """Check a point of true values before any toy is made.
-
-        Raises:
-            ValueError: If a name is unknown, a value lies outside the limits, or the density is negative somewhere.
-        """
-        check_values(self.likelihood, point)
-        self._source.check(point)
+        return self._described(
+            kind="goodness of fit", fitted=self._fitted, n_reference=self._n_reference, reference_seed=self._seed
+        )
 
     def run(self, point: Mapping[str, float], seed: np.random.SeedSequence) -> Row:
         """Draw one toy, fit it and compare it with its fit.
@@ -77,9 +67,8 @@ class ProjectionToys:
             point: True values of all free parameters.
             seed: Of everything random in this toy.
         """
-        likelihood, rng = self.likelihood, np.random.default_rng(seed)
-        draw_toy(likelihood, self._source, point, rng)
-        best = fit(likelihood, start=point, starts=self._starts, hesse=False, seed=int(rng.integers(2**31)))
+        likelihood, retry = self.likelihood, self._draw(point, seed)
+        best = fit(likelihood, start=point, starts=self._starts, hesse=False, seed=retry)
         row: Row = {"n_events": likelihood.n_events, "valid": best.is_valid}
         return row | {f"chi_square_{n}": value for n, value in enumerate(self.chi_squares(best.values).tolist())}
 

@@ -10,18 +10,17 @@ import numpy as np
 
 from zfit_egmm.inference.hypotheses.profile_ratio import ProfileRatio
 from zfit_egmm.inference.likelihood.loss import Likelihood
-from zfit_egmm.inference.likelihood.minimum import as_likelihood, check_values
 from zfit_egmm.inference.likelihood.undefined_shapes import undefined_at
 from zfit_egmm.inference.toys.campaign import ToyResults
+from zfit_egmm.inference.toys.model_toys import ModelToys
 from zfit_egmm.inference.toys.settings import ToySettings, round_value
-from zfit_egmm.inference.toys.sources import FromModel, draw_toy
-from zfit_egmm.inference.toys.toy_fit import Row, ToyFit
+from zfit_egmm.inference.toys.toy_fit import Row
 
 TIE = 1e-3
 """Test statistics that differ by less count as equal, as fits are not more precise."""
 
 
-class RatioToys:
+class RatioToys(ModelToys):
     """Toys whose profile likelihood ratios are wanted at some values of a parameter.
 
     A row of results has ``best``, the best fit of the parameter, and ``ratio_0``, ``ratio_1`` and so on for the tested
@@ -41,27 +40,14 @@ class RatioToys:
         tested: Mapping[float, Sequence[float]],
         starts: Sequence[Mapping[str, float]] = (),
     ) -> None:
-        self.likelihood = as_likelihood(loss)
+        super().__init__(loss, starts)
         self._parameter = parameter
         self._tested = {round_value(true): tuple(values) for true, values in tested.items()}
-        self._starts = tuple(starts)
-        self._source = FromModel(self.likelihood)
         self._undefined = undefined_at(self.likelihood, parameter, sorted({v for own in tested.values() for v in own}))
 
     def describe(self) -> dict[str, Any]:
         """What decides the results, for the head of their file."""
-        # Points hold all parameters, so that the present values do not matter.
-        same = ToyFit(self.likelihood, interest=[self._parameter], starts=self._starts).describe()
-        return {**same, "kind": "likelihood ratios", "nominal": {}, "tested": list(self._tested.items())}
-
-    def check(self, point: Mapping[str, float]) -> None:
-        """Check a point of true values before any toy is made.
-
-        Raises:
-            ValueError: If a name is unknown, a value lies outside the limits, or the density is negative somewhere.
-        """
-        check_values(self.likelihood, point)
-        self._source.check(point)
+        return self._described([self._parameter], kind="likelihood ratios", tested=list(self._tested.items()))
 
     def run(self, point: Mapping[str, float], seed: np.random.SeedSequence) -> Row:
         """Draw one toy and compute its likelihood ratios.
@@ -70,9 +56,7 @@ class RatioToys:
             point: True values of all free parameters.
             seed: Of everything random in this toy.
         """
-        likelihood, rng = self.likelihood, np.random.default_rng(seed)
-        draw_toy(likelihood, self._source, point, rng)
-        retry = int(rng.integers(2**31))
+        likelihood, retry = self.likelihood, self._draw(point, seed)
         profile = ProfileRatio(
             likelihood, self._parameter, start=point, starts=self._starts, undefined=self._undefined, seed=retry
         )
