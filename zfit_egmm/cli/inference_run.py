@@ -15,7 +15,6 @@ from rich.table import Table
 from zfit_egmm.archive import check_output_folder
 from zfit_egmm.cli.analysis import read_analysis
 from zfit_egmm.cli.analysis_model import Analysis, build, held_out, make_loss, make_toy_fit
-from zfit_egmm.diagnostics.entry.json_numbers import plain
 from zfit_egmm.inference import (
     Likelihood,
     Minimum,
@@ -32,6 +31,7 @@ from zfit_egmm.inference import fit as run_minuit
 from zfit_egmm.inference.likelihood.minimum import check_values
 from zfit_egmm.inference.likelihood.undefined_shapes import undefined_shapes
 from zfit_egmm.inference.toys.campaign import check_path
+from zfit_egmm.plain import plain
 
 DRAWN = 100_000
 

@@ -11,9 +11,9 @@ from typing import Any
 import numpy as np
 
 from zfit_egmm.density.base import Density
-from zfit_egmm.diagnostics.entry.json_numbers import plain
 from zfit_egmm.diagnostics.report.entries import ENTRIES
 from zfit_egmm.diagnostics.report.evaluation import Evaluation
+from zfit_egmm.plain import plain
 
 PACKAGES = ("zfit_egmm", "numpy", "scipy", "scikit-learn", "tensorflow")
 

@@ -17,7 +17,6 @@ from scipy.special import ndtri
 
 from zfit_egmm.density.base import Density
 from zfit_egmm.diagnostics.entry import Content, Entry, Finding, Judge, Table, Task, Threshold, figures, with_error
-from zfit_egmm.diagnostics.entry.json_numbers import without
 from zfit_egmm.diagnostics.samples import Progress, advance, check_match, uniform_numbers, within
 from zfit_egmm.diagnostics.statistics.chi_square import ChiSquare, smallest_of
 from zfit_egmm.diagnostics.statistics.means import weighted_mean
@@ -25,6 +24,7 @@ from zfit_egmm.diagnostics.statistics.slices import ThetaSlice, theta_slices
 from zfit_egmm.diagnostics.statistics.smooth import TAIL, polynomials, product_test, uniformity_test
 from zfit_egmm.events.sample import EventSample
 from zfit_egmm.observables import Observable
+from zfit_egmm.plain import without
 
 N_BINS = 20  # bins of a transform
 MOST_PAIRS = 15  # pairs of factors in the table

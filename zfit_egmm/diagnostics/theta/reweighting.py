@@ -8,7 +8,6 @@ import numpy as np
 
 from zfit_egmm.density.base import Density
 from zfit_egmm.diagnostics.entry import Content, Finding, GridEntry, Judge, Table, Task, figures, theta_text, with_error
-from zfit_egmm.diagnostics.entry.json_numbers import without
 from zfit_egmm.diagnostics.statistics.binning import bin_numbers, equal_edges
 from zfit_egmm.diagnostics.statistics.chi_square import ChiSquare
 from zfit_egmm.diagnostics.statistics.means import effective_size, errors_of, weighted_mean, weighted_means
@@ -16,6 +15,7 @@ from zfit_egmm.diagnostics.theta.derivatives import Derivatives
 from zfit_egmm.diagnostics.theta.groups import Pairs, ThetaGroup, check_sample, chosen_pairs, log_ratio
 from zfit_egmm.events.sample import EventSample
 from zfit_egmm.observables import Observable
+from zfit_egmm.plain import without
 
 MOST_BINS, EVENTS_PER_BIN = 10, 50  # most bins of a spectrum, and effective events in each of fewer bins
 LOG_RATIO = "log ratio"
