@@ -61,7 +61,7 @@ def toy_sample() -> EventSample:
 
 
 @pytest.fixture(scope="session")
-def trained(tmp_path_factory) -> Callable[..., Density]:
+def train_once(tmp_path_factory) -> Callable[..., Density]:
     """Trains a density once for all processes of a test run."""
     folder = tmp_path_factory.getbasetemp()
     if "PYTEST_XDIST_WORKER" in os.environ:
@@ -82,9 +82,9 @@ def trained(tmp_path_factory) -> Callable[..., Density]:
 
 
 @pytest.fixture(scope="session")
-def toy_density(toy_sample, trained) -> Density:
+def toy_density(toy_sample, train_once) -> Density:
     """Four observables given two parameters."""
-    return trained("toy", toy_sample, seed=1, epochs=6)
+    return train_once("toy", toy_sample, seed=1, epochs=6)
 
 
 @pytest.fixture(scope="session")
@@ -107,8 +107,8 @@ def mixed_sample() -> EventSample:
 
 
 @pytest.fixture(scope="session")
-def mixed_density(mixed_sample, trained) -> Density:
-    return trained("mixed", mixed_sample, seed=2, epochs=5)
+def mixed_density(mixed_sample, train_once) -> Density:
+    return train_once("mixed", mixed_sample, seed=2, epochs=5)
 
 
 @pytest.fixture(scope="session")
@@ -120,22 +120,22 @@ def h4l_events():
 
 
 @pytest.fixture(scope="session")
-def h4l_density(h4l_events, trained) -> Density:
+def h4l_density(h4l_events, train_once) -> Density:
     """Five observables of H -> 4l given the CP-mixing theta."""
-    return trained("h4l", h4l_events.signal, seed=1, epochs=4)
+    return train_once("h4l", h4l_events.signal, seed=1, epochs=4)
 
 
 @pytest.fixture(scope="session")
-def h4l_background(h4l_events, trained) -> Density:
-    return trained("h4l_background", h4l_events.background, seed=1, epochs=4)
+def h4l_background(h4l_events, train_once) -> Density:
+    return train_once("h4l_background", h4l_events.background, seed=1, epochs=4)
 
 
 @pytest.fixture(scope="session")
-def plain_density(trained) -> Density:
+def plain_density(train_once) -> Density:
     """One observable, no theta."""
     rng = np.random.default_rng(3)
     x = rng.triangular(0, 2, 10, size=(4000, 1))
-    return trained("plain", EventSample([Observable("mass", 0, 10)], x), epochs=8)
+    return train_once("plain", EventSample([Observable("mass", 0, 10)], x), epochs=8)
 
 
 @pytest.fixture(params=["toy", "mixed", "plain"])

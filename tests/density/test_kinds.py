@@ -20,7 +20,7 @@ from zfit_egmm.density.axes import Axes
 from zfit_egmm.density.state import State
 from zfit_egmm.density.uniform import UniformDensity
 from zfit_egmm.diagnostics.shapes.transforms import calibration
-from zfit_egmm.diagnostics.theta import score_test
+from zfit_egmm.diagnostics.theta.score import score_test
 from zfit_egmm.inference import Likelihood, ToyFit, run_toys, upper_limit
 from zfit_egmm.pdf import EGMM
 

@@ -21,9 +21,9 @@ import pytest
 import toy_experiments
 from toy_experiments import Numbers, numbers
 
+from zfit_egmm.inference.toys import workers as workers_module
 from zfit_egmm.inference.toys.campaign import CampaignError, CampaignFile, ToyResults
 from zfit_egmm.inference.toys.run import run_toys
-from zfit_egmm.inference.toys.run import workers as workers_module
 from zfit_egmm.inference.toys.workers import Task, run_here, run_in_pool
 
 POINTS = ({"mu": 0.0}, {"mu": 1.5})
