@@ -57,7 +57,7 @@ def write_events(path: Path, columns: Mapping[str, np.ndarray]) -> None:
     if check_suffix(path).suffix == ".root":
         write_columns(path, "events", columns)
     elif path.suffix == ".npz":
-        np.savez_compressed(path, allow_pickle=False, **columns)
+        np.savez_compressed(path, **columns)
     else:
         table = np.column_stack(list(columns.values()))
         np.savetxt(path, table, delimiter=",", header=",".join(columns), comments="")
