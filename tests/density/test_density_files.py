@@ -464,3 +464,14 @@ def test_densities_nested_without_end_are_refused(density, tmp_path):
         arrays = {f"member_0_{name}": array for name, array in arrays.items()}
     with pytest.raises(ModelFileError, match="nested more than 8 deep"):
         load_density(_write(tmp_path / "a.egmm", manifest, arrays))
+
+
+def test_a_subclass_without_a_name_of_its_own_is_not_saved_under_that_of_its_parent(density, tmp_path):
+    class Special(type(density)):
+        def _log_prob(self, x, theta):
+            return super()._log_prob(x, theta) + 1.0
+
+    special = object.__new__(Special)
+    special.__dict__.update(vars(density))
+    with pytest.raises(TypeError, match=r"its class has no name for files. Define it as class Special\(Density, kind="):
+        special.save(tmp_path / "special.egmm")

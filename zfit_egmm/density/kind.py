@@ -30,8 +30,9 @@ class Kind(ABC):
 
     def __init_subclass__(cls, *, kind: str = "", **others: Any) -> None:
         super().__init_subclass__(**others)
+        # A subclass without a name of its own must not be saved under that of its parent, which would be restored.
+        cls.kind = kind
         if kind:
-            cls.kind = kind
             registry.register("DENSITIES", kind, cls)
 
     def __init__(self, axes: Axes, training: Mapping[str, Any] | None = None) -> None:

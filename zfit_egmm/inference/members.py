@@ -100,7 +100,7 @@ def member_fractions(n_members: int, *, name: str = "fraction") -> tuple[list[zf
     The sum ``p = sum_k f_k p_k`` is the ensemble at ``f_k = 1/K``. To first order in the differences of the members its
     best fit is the sum of theirs with the same fractions. A Gaussian constraint with the covariance ``(1 - 1/K) / (K -
     1)`` on the diagonal and ``-1 / (K (K - 1))`` off it then gives the best fit the covariance of
-    :func:`~zfit_egmm.inference.members`, beside the statistical one::
+    :func:`~zfit_egmm.inference.ensemble_spread`, beside the statistical one::
 
         fractions, constraint = member_fractions(len(ensemble.members))
         model = zfit.pdf.SumPDF([EGMM(m, params=params) for m in ensemble.members], fracs=fractions)
@@ -108,7 +108,7 @@ def member_fractions(n_members: int, *, name: str = "fraction") -> tuple[list[zf
 
     Limits: fractions may become negative, as they must. The sum stays normalised, but it is a density only as long as
     the members differ by less than about their mean, which fails first in sparse tails. Only the ``K - 1`` directions
-    between the members are explored. Prefer :func:`~zfit_egmm.inference.members` where the spread is not small.
+    between the members are explored. Prefer :func:`~zfit_egmm.inference.ensemble_spread` where the spread is not small.
 
     Args:
         n_members: Number of members, at least two.

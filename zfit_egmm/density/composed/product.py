@@ -32,8 +32,9 @@ class Reweighting(ABC):
 
     def __init_subclass__(cls, *, kind: str = "", **others: Any) -> None:
         super().__init_subclass__(**others)
+        # See Kind: a name is not inherited.
+        cls.kind = kind
         if kind:
-            cls.kind = kind
             registry.register("REWEIGHTINGS", kind, cls)
 
     @abstractmethod
