@@ -57,7 +57,7 @@ def write_events(path: Path, columns: Mapping[str, np.ndarray]) -> None:
     if check_suffix(path).suffix == ".root":
         write_columns(path, "events", columns)
     elif path.suffix == ".npz":
-        np.savez_compressed(path, **columns)
+        np.savez_compressed(path, **columns)  # type: ignore[arg-type]  # a column could be called allow_pickle
     else:
         table = np.column_stack(list(columns.values()))
         np.savetxt(path, table, delimiter=",", header=",".join(columns), comments="")
