@@ -172,15 +172,6 @@ def read(path: str | Path, *, kind: str, version: int) -> tuple[dict[str, Any], 
     return manifest, arrays
 
 
-def kind_of(path: str | Path) -> str | None:
-    """What a file states to hold; ``None`` if it cannot be read, which :func:`read` then explains."""
-    try:
-        with zipfile.ZipFile(Path(path).expanduser()) as archive:
-            return json.loads(archive.read("manifest.json")).get("kind")
-    except Exception:
-        return None
-
-
 def with_prefix(arrays: Mapping[str, np.ndarray], prefix: str) -> dict[str, np.ndarray]:
     """The arrays whose names start with a prefix, by the rest of their names."""
     return {name.removeprefix(prefix): array for name, array in arrays.items() if name.startswith(prefix)}
